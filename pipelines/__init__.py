@@ -1,0 +1,1 @@
+"""Pipelines: definitions (YAML), the steps they name, and the runner that orders, skips, retries and resumes them."""

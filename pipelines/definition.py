@@ -1,0 +1,78 @@
+"""A pipeline as written: steps by name, what each needs, and its share of the config."""
+
+from dataclasses import dataclass, fields
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from unlatent.pipelines.steps import ACTIONS
+from unlatent.platform.config import find_definition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    name: str
+    run: str  # a key of `steps.ACTIONS`
+    needs: tuple[str, ...] = ()
+    overrides: tuple[str, ...] = ()  # of the config, for this step
+    sweep: str | None = None  # definition, for a step that runs one
+    retries: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    name: str
+    about: str
+    overrides: tuple[str, ...]  # of the config, for every step
+    steps: dict[str, Step]
+
+    def order(self) -> list[str]:
+        """The steps, each after all that it needs."""
+        return list(TopologicalSorter({step.name: step.needs for step in self.steps.values()}).static_order())
+
+    def dependents(self, name: str) -> list[Step]:
+        return [step for step in self.steps.values() if name in step.needs]
+
+
+def load_pipeline(name: str) -> Pipeline:
+    """A shipped pipeline by its name, or one by the path of its YAML file.
+
+    Raises ValueError, one line, for a step that cannot be run or ordered.
+    """
+    path = find_definition(name, "pipelines")
+    try:
+        written = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    refuse_unknown(path, "", written, {"about", "overrides", "steps"})
+    steps = {each: read_step(path, each, content or {}) for each, content in written.get("steps", {}).items()}
+    for step in steps.values():
+        for need in step.needs:
+            if need not in steps:
+                raise ValueError(f"{path}: steps.{step.name}.needs: no step is called {need!r}")
+    pipeline = Pipeline(
+        name=path.stem,
+        about=" ".join(written.get("about", "").split()),
+        overrides=tuple(written.get("overrides", ())),
+        steps=steps,
+    )
+    try:
+        pipeline.order()
+    except CycleError as error:
+        raise ValueError(f"{path}: these steps need each other: {' → '.join(error.args[1])}") from None
+    return pipeline
+
+
+def read_step(path: Path, name: str, content: dict[str, Any]) -> Step:
+    refuse_unknown(path, f"steps.{name}.", content, {item.name for item in fields(Step)} - {"name"})
+    if content.get("run") not in ACTIONS:
+        raise ValueError(f"{path}: steps.{name}.run={content.get('run')!r} is not one of {', '.join(ACTIONS)}")
+    lists = {key: tuple(content.get(key, ())) for key in ("needs", "overrides")}
+    return Step(name=name, **{**content, **lists})
+
+
+def refuse_unknown(path: Path, prefix: str, content: dict[str, Any], known: set[str]) -> None:
+    for key in content.keys() - known:
+        raise ValueError(f"{path}: {prefix}{key} is not one of {', '.join(sorted(known))}")

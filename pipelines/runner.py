@@ -1,0 +1,212 @@
+"""Runs a pipeline: in order, what is independent at once, skipping what has been done under the same key.
+
+A step's key is the hash of its action, its config, the outputs of the steps it needs, and the code. After a kill the
+same command goes on: finished steps are skipped, and the step that was cut off goes on from its own last state.
+"""
+
+import uuid
+from collections.abc import Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from graphlib import TopologicalSorter
+from typing import Any
+
+from unlatent.pipelines import records
+from unlatent.pipelines.definition import Pipeline, Step
+from unlatent.pipelines.records import Record, content_hash
+from unlatent.pipelines.steps import ACTIONS, Context
+from unlatent.platform import runs, tables
+from unlatent.platform.config import Config, compose_config
+from unlatent.platform.display import say
+from unlatent.platform.provenance import code_version, now, provenance
+from unlatent.platform.store import Store
+
+
+class StepError(RuntimeError):
+    """A step failed, its retries included."""
+
+
+@dataclass
+class Execution:
+    """One go at a pipeline."""
+
+    pipeline: Pipeline
+    overrides: tuple[str, ...]  # given with the command; they win over the definition's
+    configs: dict[str, Config] = field(init=False)
+    done: dict[str, Record] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.configs = {step.name: compose_config(self.overrides_of(step)) for step in self.pipeline.steps.values()}
+
+    @property
+    def store(self) -> Store:
+        return Store(next(iter(self.configs.values())).store)
+
+    def overrides_of(self, step: Step) -> list[str]:
+        return [*self.pipeline.overrides, *step.overrides, *self.overrides]
+
+    def key(self, step: Step) -> str:
+        """Hash of all that decides a step's outputs. What it needs must be done."""
+        config = {name: part for name, part in asdict(self.configs[step.name]).items() if name not in OUTSIDE_KEY}
+        inputs = {need: self.identity(need) for need in step.needs}
+        return content_hash([step.run, step.sweep, step.overrides, config, inputs, code_version()])
+
+    def identity(self, name: str) -> str:
+        """What a done step means to those that need it: its outputs, or, where they do not last, its own key."""
+        passing = ACTIONS[self.pipeline.steps[name].run].passing
+        return self.done[name].key if passing else self.done[name].digest
+
+    def context(self, step: Step) -> Context:
+        return Context(
+            pipeline=self.pipeline.name,
+            step=step.name,
+            config=self.configs[step.name],
+            overrides=self.overrides_of(step),
+            sweep=step.sweep,
+            inputs={need: self.done[need].values for need in step.needs},
+        )
+
+
+OUTSIDE_KEY = {"cluster", "store", "serve"}  # where a step runs, not what it makes
+
+
+def reason_to_run(execution: Execution, step: Step) -> str | None:
+    """Why a step whose needs are done has to run, or None if it may be skipped."""
+    record = records.read(execution.store, execution.pipeline.name, step.name)
+    if record is None:
+        return "it has not succeeded before"
+    if record.key != execution.key(step):
+        return "its config, its inputs or the code have changed"
+    return records.damage(execution.store, record)
+
+
+def run_pipeline(pipeline: Pipeline, overrides: Sequence[str]) -> None:
+    """Runs what has to be run.
+
+    Raises ValueError for a config that cannot work, before anything starts; StepError for a step that failed, once all
+    that does not need it is done.
+    """
+    execution = Execution(pipeline, tuple(overrides))
+    for run_id in runs.mark_lost(execution.store):
+        say(f"{run_id}: was running when its process died; it goes on where it is part of this")
+    sorter = TopologicalSorter({step.name: step.needs for step in pipeline.steps.values()})
+    sorter.prepare()
+    failures: list[str] = []
+    running: dict[Future[None], str] = {}
+    with ThreadPoolExecutor() as threads:
+        while sorter.is_active():
+            ready = sorter.get_ready()
+            if len(ready) == 1 and not running:  # in the main thread, where Ctrl-C arrives
+                attempt(execution, pipeline.steps[ready[0]], failures)
+                sorter.done(ready[0])
+                continue
+            running |= {threads.submit(attempt, execution, pipeline.steps[name], failures): name for name in ready}
+            for future in wait(running, return_when=FIRST_COMPLETED).done:
+                future.result()
+                sorter.done(running.pop(future))
+    if failures:
+        raise StepError("; ".join(failures))
+    for name in pipeline.order():
+        if name in execution.done and execution.done[name].message:
+            say(execution.done[name].message)
+
+
+def attempt(execution: Execution, step: Step, failures: list[str]) -> None:
+    """Runs or skips a step whose needs have been attempted. A failure is noted, and stops only what needs the step."""
+    if any(need not in execution.done for need in step.needs):
+        say(f"{step.name}: not run, what it needs failed")
+        return
+    try:
+        take(execution, step)
+    except Exception as error:  # any step may fail in any way; the others go on
+        failures.append(f"step {step.name} failed: {error}")
+
+
+def take(execution: Execution, step: Step) -> None:
+    """Skips a step or runs it, and notes which and why."""
+    if ACTIONS[step.run].passing:
+        why = next((f"{each.name} needs it" for each in waiting_for(execution, step)), None)
+        skipped = "nothing that needs it has to run"
+    else:
+        why = reason_to_run(execution, step)
+        skipped = "done before, under the same config, inputs and code; its outputs are as it left them"
+    if why is None:
+        say(f"{step.name}: skipped, {skipped}")
+        started = now()
+        execution.done[step.name] = kept_record(execution, step)
+        note(execution, step, "skipped", skipped, started)
+        return
+    say(f"{step.name}: runs, {why}")
+    run_with_retries(execution, step, why)
+
+
+def kept_record(execution: Execution, step: Step) -> Record:
+    record = records.read(execution.store, execution.pipeline.name, step.name)
+    if ACTIONS[step.run].passing or record is None:
+        return Record(execution.key(step), {}, {}, "")
+    return record
+
+
+def waiting_for(execution: Execution, step: Step) -> list[Step]:
+    """The steps that will run and need a passing step: one whose output does not outlive the pipeline."""
+    execution.done[step.name] = Record(execution.key(step), {}, {}, "")
+    try:
+        return [each for each in execution.pipeline.dependents(step.name) if must_run(execution, each)]
+    finally:
+        del execution.done[step.name]
+
+
+def must_run(execution: Execution, step: Step) -> bool:
+    if any(need not in execution.done for need in step.needs):
+        return True  # it waits for something else that is still under way
+    return reason_to_run(execution, step) is not None
+
+
+def run_with_retries(execution: Execution, step: Step, why: str) -> None:
+    action = ACTIONS[step.run]
+    for number in range(1, step.retries + 2):
+        started = now()
+        try:
+            outputs = action.call(execution.context(step))
+        except Exception as error:
+            note(execution, step, "failed", why, started, number, f"{type(error).__name__}: {error}")
+            say(f"{step.name}: failed: {error}" + ("; trying again" if number <= step.retries else ""))
+            if number > step.retries:
+                raise
+        else:
+            break
+    key = execution.key(step)
+    if action.passing:
+        execution.done[step.name] = Record(key, outputs.values, {}, outputs.message)
+    else:
+        execution.done[step.name] = records.write(execution.store, execution.pipeline.name, step.name, key, outputs)
+    note(execution, step, "ran", why, started, number)
+
+
+def note(
+    execution: Execution,
+    step: Step,
+    action: str,
+    reason: str,
+    started: datetime,
+    number: int = 1,
+    error: str | None = None,
+) -> None:
+    """A row of `pipeline_steps`."""
+    ended = now()
+    row: dict[str, Any] = {
+        "execution_id": uuid.uuid4().hex,
+        "pipeline": execution.pipeline.name,
+        "step": step.name,
+        "action": action,
+        "reason": reason,
+        "key": execution.key(step),
+        "attempt": number,
+        "error": error,
+        "duration_s": (ended - started).total_seconds(),
+        **provenance(),
+        "started_at": started,
+        "ended_at": ended,
+    }
+    tables.append(execution.store, "pipeline_steps", [row])

@@ -1,0 +1,185 @@
+"""The actions that steps name. Each reads what earlier stages left in the store, and leaves something there."""
+
+import base64
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import httpx
+
+from unlatent.pipelines.records import Outputs
+from unlatent.platform import checkpoints
+from unlatent.platform.config import Config, compose_config, load_sweep
+from unlatent.platform.datasets import open_dataset
+from unlatent.platform.display import say, show_table
+from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
+from unlatent.platform.generation import load_model
+from unlatent.platform.ray_training import train_on_ray
+from unlatent.platform.report import write_report
+from unlatent.platform.rollout import roll_out
+from unlatent.platform.runs import last_checkpoint
+from unlatent.platform.selection import best_checkpoint, measured_as
+from unlatent.platform.store import Store
+from unlatent.platform.sweep_space import as_overrides
+from unlatent.platform.tuning import run_sweep
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a step is given."""
+
+    pipeline: str
+    step: str
+    config: Config
+    overrides: list[str]
+    sweep: str | None
+    inputs: dict[str, dict[str, str]]  # of each step it needs: the values it handed on
+
+    @property
+    def store(self) -> Store:
+        return Store(self.config.store)
+
+    @property
+    def folder(self) -> str:
+        """Where a step may leave files of its own."""
+        return f"artifacts/pipelines/{self.pipeline}/{self.step}"
+
+    def given(self, name: str) -> str:
+        """A value handed on by one of the steps that this one needs.
+
+        Raises ValueError where none of them does.
+        """
+        for values in self.inputs.values():
+            if name in values:
+                return values[name]
+        raise ValueError(f"step {self.step!r} needs a {name}; none of its needs ({', '.join(self.inputs)}) gives one")
+
+
+def prepare_data(context: Context) -> Outputs:
+    """Opens the dataset and trains its classifier, by whose features images are measured."""
+    dataset = open_dataset(context.config.data, context.store)
+    extractor = prepare_extractor(context.store, dataset, context.config.evaluation)
+    sizes = f"{len(dataset.train):,} images to train on, {len(dataset.held_out):,} held out"
+    say(f"{dataset.name}: {sizes}; features of {extractor.name}, held-out accuracy {extractor.accuracy}")
+    return Outputs({"dataset_hash": dataset.hash, "extractor": extractor.name, "accuracy": str(extractor.accuracy)})
+
+
+def sweep(context: Context) -> Outputs:
+    """Runs a sweep; hands on its best trial, as the overrides that make it and those that all trials shared."""
+    assert context.sweep, "the definition is checked when it is read"
+    best = run_sweep(context.sweep, context.overrides)
+    definition = load_sweep(context.sweep, context.overrides)
+    winner = {"shared": definition.overrides, "knobs": as_overrides(best.knobs)}
+    return Outputs({"sweep": definition.name, "best_trial": best.run_id, "winner": json.dumps(winner)})
+
+
+def train(context: Context) -> Outputs:
+    """Trains one run; the winner of a sweep, where a sweep is among what the step needs."""
+    winner = {"shared": [], "knobs": []}
+    if any("winner" in values for values in context.inputs.values()):
+        winner = json.loads(context.given("winner"))
+    run_id = train_on_ray(compose_config([*winner["shared"], *context.overrides, *winner["knobs"]]))
+    checkpoint = last_checkpoint(context.store, run_id)
+    return Outputs({"run_id": run_id, "checkpoint": checkpoint.path}, files_of(context.store, checkpoint.path))
+
+
+def evaluate(context: Context) -> Outputs:
+    """Measures a run's last checkpoint."""
+    checkpoint = last_checkpoint(context.store, context.given("run_id"))
+    config = context.config
+    model = load_model(context.store, checkpoint.path, config.evaluation.weights)
+    dataset = open_dataset(config.data, context.store)
+    rows = evaluate_checkpoint(context.store, model, dataset, config.evaluation, config.sampler)
+    show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows], model.run_id)
+    values = {"run_id": model.run_id, "evaluation_id": rows[0]["evaluation_id"]}
+    return Outputs(values, (f"results/evaluations/{rows[0]['evaluation_id']}.parquet",))
+
+
+def select(context: Context) -> Outputs:
+    """Picks the best checkpoint among all that were measured alike."""
+    metric, config = context.config.serve.metric, context.config
+    dataset_hash = open_dataset(config.data, context.store).hash
+    best = best_checkpoint(context.store, metric, {**measured_as(config), "dataset_hash": dataset_hash})
+    say(f"best {metric}: {best['value']:.3f}, {best['checkpoint']}")
+    values = {"checkpoint": best["checkpoint"], "run_id": best["run_id"], metric: f"{best['value']:.6g}"}
+    return Outputs(values, files_of(context.store, best["checkpoint"]))
+
+
+def deploy(context: Context) -> Outputs:
+    """Starts the endpoint on a checkpoint; it answers while the pipeline runs."""
+    url = roll_out(context.config, context.given("checkpoint"))
+    return Outputs({"url": url, "checkpoint": context.given("checkpoint")})
+
+
+def request_images(context: Context) -> Outputs:
+    """Asks the endpoint for an image of each class, over HTTP."""
+    store, url = context.store, context.given("url")
+    classes = checkpoints.find(store, context.given("checkpoint")).classes
+    token = context.config.serve.token
+    files = []
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx.Client(base_url=url, headers=headers, timeout=context.config.serve.deadline_s) as client:
+        for index, name in enumerate(classes):
+            answer = client.post("/v1/images/generations", json={"prompt": name, "seed": index})
+            if answer.status_code != 200:
+                raise RuntimeError(f"{url} answered {answer.status_code} for class {name!r}: {answer.text[:200]}")
+            files.append(f"{context.folder}/{index:04d}.png")
+            store.write_bytes(files[-1], base64.b64decode(answer.json()["data"][0]["b64_json"]))
+    say(f"{url} answered with {len(files)} images")
+    return Outputs({"classes": json.dumps(list(classes)), "images": json.dumps(files)}, tuple(files))
+
+
+def report(context: Context) -> Outputs:
+    """Writes the HTML report of the sweep, the run and the endpoint's answers that the earlier steps hand on."""
+    store, path = context.store, f"{context.folder}/report.html"
+    given = {name: value for values in context.inputs.values() for name, value in values.items()}
+    files = zip(json.loads(given.get("classes", "[]")), json.loads(given.get("images", "[]")), strict=True)
+    requests = {name: store.read_bytes(file) for name, file in files}
+    title = f"unlatent: {context.pipeline}"
+    summary = write_report(store, path, title, given.get("sweep"), given.get("run_id"), requests)
+    show_table(summary, "summary")
+    return Outputs({"report": path}, (path,), message=f"report: {store.uri(path)}")
+
+
+def files_of(store: Store, checkpoint: str) -> tuple[str, ...]:
+    return tuple(f"{checkpoint}/{name}" for name in store.list(checkpoint))
+
+
+def sweep_resources(config: Config) -> str:
+    return amount("a trial", config.cluster.cpus_per_trial, config.cluster.gpus_per_trial)
+
+
+def training_resources(config: Config) -> str:
+    workers = f"each of {config.cluster.workers} worker{'s' if config.cluster.workers > 1 else ''}"
+    return amount(workers, config.cluster.cpus_per_worker, config.cluster.gpus_per_worker)
+
+
+def serving_resources(config: Config) -> str:
+    return amount("a replica", config.serve.cpus, config.serve.gpus)
+
+
+def amount(what: str, cpus: float | None, gpus: float) -> str:
+    """An amount of the cluster, in words; None is an equal share of its CPUs."""
+    shown = "its share of all CPUs" if cpus is None else f"{cpus:g} CPU"
+    return f"{what}: {shown}" + (f", {gpus:g} GPU" if gpus else "")
+
+
+@dataclass(frozen=True)
+class Action:
+    """What a step can do. A passing one leaves nothing that outlives the pipeline, and runs only for one that will."""
+
+    call: Callable[[Context], Outputs]
+    resources: Callable[[Config], str] = lambda config: "this process"
+    passing: bool = False
+
+
+ACTIONS = {
+    "prepare_data": Action(prepare_data),
+    "sweep": Action(sweep, sweep_resources),
+    "train": Action(train, training_resources),
+    "evaluate": Action(evaluate),
+    "select": Action(select),
+    "deploy": Action(deploy, serving_resources, passing=True),
+    "request_images": Action(request_images),
+    "report": Action(report),
+}

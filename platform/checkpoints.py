@@ -1,0 +1,151 @@
+"""Checkpoints: a folder each, whole or not there, verified by hash whenever one is read.
+
+    checkpoints/<run_id>/<images seen>/model.safetensors   weights as trained
+                                       ema.safetensors     their moving average
+                                       state.pt            optimizer, position (tensors and numbers only)
+                                       config.yaml         the run's resolved config
+                                       meta.json           format, run, classes, sha256 of each file
+
+Weights never travel as pickles, and `state.pt` is read with `weights_only=True`.
+"""
+
+import hashlib
+import io
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors.torch import load as load_safetensors
+from safetensors.torch import save as save_safetensors
+from torch import Tensor
+
+from unlatent.platform.store import Store
+
+FORMAT_VERSION = 1
+WEIGHTS = {"raw": "model.safetensors", "ema": "ema.safetensors"}
+
+Weights = dict[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint in a store."""
+
+    path: str  # relative to the store
+    run_id: str
+    images_seen: int
+    classes: tuple[str, ...]
+    sha256: dict[str, str]  # file name -> hash of its content
+
+    @property
+    def hash(self) -> str:
+        """Identity of what it generates: hash of both sets of weights and the config."""
+        parts = [f"{name}:{self.sha256[name]}" for name in (*WEIGHTS.values(), "config.yaml")]
+        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+
+
+def folder(run_id: str) -> str:
+    return f"checkpoints/{run_id}"
+
+
+def save(
+    store: Store,
+    run_id: str,
+    images_seen: int,
+    weights: dict[str, Weights],  # "raw" and "ema"
+    state: dict[str, Any],
+    config: str,
+    classes: list[str],
+) -> Checkpoint:
+    """Writes a checkpoint; one of the same position is replaced."""
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    contents = {file: save_safetensors(on_cpu(weights[kind])) for kind, file in WEIGHTS.items()}
+    contents |= {"state.pt": buffer.getvalue(), "config.yaml": config.encode()}
+    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+    meta = {
+        "format_version": FORMAT_VERSION,
+        "run_id": run_id,
+        "images_seen": images_seen,
+        "classes": classes,
+        "sha256": sha256,
+    }
+    path = f"{folder(run_id)}/{images_seen:012d}"
+    store.write_folder(path, {**contents, "meta.json": json.dumps(meta, indent=2).encode()})
+    return Checkpoint(path, run_id, images_seen, tuple(classes), sha256)
+
+
+def on_cpu(weights: Weights) -> Weights:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}
+
+
+def find(store: Store, path: str) -> Checkpoint:
+    """The checkpoint at a path.
+
+    Raises ValueError where there is none, or one of another format version.
+    """
+    try:
+        meta = json.loads(store.read_bytes(f"{path}/meta.json"))
+    except FileNotFoundError:
+        raise ValueError(f"checkpoint={store.uri(path)} is no checkpoint: it has no meta.json") from None
+    if meta["format_version"] != FORMAT_VERSION:
+        found = f"format_version={meta['format_version']}"
+        raise ValueError(f"{store.uri(path)}: {found} is not the one this release reads, {FORMAT_VERSION}")
+    return Checkpoint(path, meta["run_id"], meta["images_seen"], tuple(meta["classes"]), meta["sha256"])
+
+
+def all_of(store: Store, run_id: str) -> list[Checkpoint]:
+    """A run's checkpoints, oldest first."""
+    paths = [f"{folder(run_id)}/{name}" for name in store.list(folder(run_id))]
+    return [find(store, path) for path in paths if store.exists(f"{path}/meta.json")]
+
+
+def read(store: Store, checkpoint: Checkpoint, name: str) -> bytes:
+    """One file of a checkpoint.
+
+    Raises ValueError if its content is not what was saved.
+    """
+    try:
+        data = store.read_bytes(f"{checkpoint.path}/{name}")
+    except FileNotFoundError:
+        raise ValueError(f"{store.uri(checkpoint.path)} is damaged: {name} is missing") from None
+    if hashlib.sha256(data).hexdigest() != checkpoint.sha256[name]:
+        raise ValueError(f"{store.uri(checkpoint.path)} is damaged: {name} is not what was saved")
+    return data
+
+
+def verify(store: Store, checkpoint: Checkpoint) -> None:
+    """Raises ValueError naming the first file that is not what was saved."""
+    for name in checkpoint.sha256:
+        read(store, checkpoint, name)
+
+
+def load_weights(store: Store, checkpoint: Checkpoint, kind: str) -> Weights:
+    """The weights as trained (`raw`) or their moving average (`ema`)."""
+    if kind not in WEIGHTS:
+        raise ValueError(f"weights={kind!r} is not one of {', '.join(WEIGHTS)}")
+    return load_safetensors(read(store, checkpoint, WEIGHTS[kind]))
+
+
+def load_state(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
+    return torch.load(io.BytesIO(read(store, checkpoint, "state.pt")), weights_only=True)
+
+
+def newest(store: Store, run_id: str) -> tuple[Checkpoint | None, list[str]]:
+    """A run's last checkpoint that is whole, and a line for each damaged one that was passed over."""
+    passed_over = []
+    for checkpoint in reversed(all_of(store, run_id)):
+        try:
+            verify(store, checkpoint)
+        except ValueError as error:
+            passed_over.append(str(error))
+        else:
+            return checkpoint, passed_over
+    return None, passed_over
+
+
+def prune(store: Store, run_id: str, keep: int) -> None:
+    """Deletes all but a run's last `keep` checkpoints."""
+    for checkpoint in all_of(store, run_id)[:-keep]:
+        store.delete(checkpoint.path)

@@ -1,0 +1,68 @@
+"""The Ray cluster that work runs on: a local one started for it, or one that is there already."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class ClusterConfig:
+    address: str | None = None  # None starts Ray on this machine; `auto` or host:port joins a running cluster
+    cpus: int | None = None  # of a local Ray; all of the machine's unless given
+    workers: int = 1  # data-parallel workers of a training run
+    cpus_per_worker: float | None = None  # all the cluster's CPUs, shared between the workers, unless given
+    gpus_per_worker: float = 0
+    cpus_per_trial: float = 1
+    gpus_per_trial: float = 0
+    max_failures: int = 2  # restarts of a training run whose worker dies
+    verbose: bool = False  # Ray's own messages too
+
+    def __post_init__(self) -> None:
+        if self.workers < 1:
+            raise ValueError(f"cluster.workers={self.workers} is below 1")
+
+
+def connect(config: ClusterConfig) -> None:
+    """Starts or joins Ray, unless this process already has."""
+    os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` would upload the whole checkout
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # a report waits for this poll: 2 s by default
+    os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process and an error line a run
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; unset, it warns
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our tables are the record
+    import ray
+
+    if ray.is_initialized():
+        return
+    quiet: dict[str, Any] = {} if config.verbose else {"log_to_driver": False, "logging_level": "ERROR"}
+    if config.address:
+        ray.init(address=config.address, **quiet)
+    else:
+        ray.init(num_cpus=config.cpus, include_dashboard=False, object_store_memory=256 << 20, **quiet)
+
+
+def disconnect() -> None:
+    """Leaves Ray, and ends it where `connect` started it."""
+    import ray
+
+    if ray.is_initialized():
+        ray.shutdown()
+
+
+def require(what: str, count: int, cpus: float, gpus: float) -> None:
+    """Raises ValueError, with the arithmetic, for what this cluster could never place."""
+    import ray
+
+    total = ray.cluster_resources()
+    for name, each in (("CPU", cpus), ("GPU", gpus)):
+        if count * each > total.get(name, 0):
+            needed = f"{count} × {each:g} = {count * each:g} {name}"
+            raise ValueError(f"{what} needs {needed}, and the whole cluster has {total.get(name, 0):g}")
+
+
+def worker_cpus(config: ClusterConfig) -> float:
+    """CPUs of one training worker."""
+    import ray
+
+    if config.cpus_per_worker is not None:
+        return config.cpus_per_worker
+    return max(1, int(ray.cluster_resources().get("CPU", 1) // config.workers))

@@ -1,0 +1,192 @@
+"""The command line: one stage each. Every command takes config overrides, as `train.batch_size=64`."""
+
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from unlatent.platform import display
+
+Overrides = Annotated[list[str] | None, typer.Argument(help="Config overrides, such as train.batch_size=64")]
+
+app = typer.Typer(
+    name="unlatent",
+    help="Diffusion transformers on raw pixels: train, sweep, measure, deploy.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+
+@app.command(epilog="unlatent train data=imagefolder data.root=pictures train.total_images=200000")
+def train(overrides: Overrides = None) -> None:
+    """Train a network; the same command goes on with a run that was cut off."""
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.ray_training import train_on_ray
+    from unlatent.platform.runs import last_checkpoint
+    from unlatent.platform.store import Store
+
+    config = compose_config(overrides or [])
+    run_id = train_on_ray(config)
+    display.say(f"checkpoint: {last_checkpoint(Store(config.store), run_id).path}")
+    display.say(f"next: unlatent evaluate {run_id}")
+
+
+@app.command(epilog="unlatent sweep digits sweep.samples=4 sweep.search=random")
+def sweep(
+    definition: Annotated[str, typer.Argument(help="A definition in sweeps/, or a .yaml file")],
+    overrides: Overrides = None,
+) -> None:
+    """Run a sweep; the same command goes on with one that was cut off, and repeats no trial that is done."""
+    from unlatent.platform.tuning import run_sweep
+
+    best = run_sweep(definition, overrides or [])
+    display.say(f"best: {best.run_id}, {' '.join(f'{path}={value}' for path, value in best.knobs.items())}")
+
+
+@app.command(epilog="unlatent evaluate train-1a2b3c4d5e evaluation.samples=2000")
+def evaluate(
+    run: Annotated[str, typer.Argument(help="A run's id; its last checkpoint is measured")], overrides: Overrides = None
+) -> None:
+    """Measure a run's last checkpoint: FID, KID and more, into the table `evaluations`."""
+    from unlatent.platform.config import compose_config, from_yaml
+    from unlatent.platform.datasets import open_dataset
+    from unlatent.platform.evaluation import evaluate_checkpoint
+    from unlatent.platform.generation import load_model
+    from unlatent.platform.runs import find, last_checkpoint
+    from unlatent.platform.store import Store
+
+    config = compose_config(overrides or [])
+    store = Store(config.store)
+    model = load_model(store, last_checkpoint(store, run).path, config.evaluation.weights)
+    dataset = open_dataset(from_yaml(find(store, run)["config"]).data, store)
+    rows = evaluate_checkpoint(store, model, dataset, config.evaluation, config.sampler)
+    extractor = f"{rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}"
+    display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows], extractor)
+
+
+@app.command(epilog="unlatent generate --class 3 --class 7 --seed 5 --out pictures sampler.steps=50")
+def generate(
+    overrides: Overrides = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Name or index; every class unless given")
+    ] = None,
+    count: Annotated[int, typer.Option(min=1, help="Images of each class")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Of the first image; each next one has the next")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the PNG files")] = Path("images"),
+    checkpoint: Annotated[
+        str | None, typer.Option(help="Path in the store, or a run's id; the best unless given")
+    ] = None,
+) -> None:
+    """Make images from a checkpoint, without a server."""
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.generation import load_model
+    from unlatent.platform.rollout import choose_checkpoint
+    from unlatent.platform.store import Store
+
+    config = compose_config(overrides or [])
+    store = Store(config.store)
+    path, _ = choose_checkpoint(store, checkpoint or config.serve.checkpoint, config.serve.metric)
+    model = load_model(store, path, config.evaluation.weights)
+    wanted = [name for name in classes or model.classes for _ in range(count)]
+    seeds = range(seed, seed + len(wanted))
+    images = model.generate(wanted, seeds, config.sampler)
+    out.mkdir(parents=True, exist_ok=True)
+    for name, number, image in zip(wanted, seeds, images, strict=True):
+        image.save(out / f"{model.classes[model.class_index(name)]}-{number}.png".replace("/", "_"))
+    display.say(f"{len(images)} images of {path} in {out}/")
+
+
+@app.command(epilog="unlatent serve serve.port=8001")
+def serve(overrides: Overrides = None) -> None:
+    """Open the endpoint and its page on the best checkpoint, until Ctrl-C."""
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.rollout import roll_out
+
+    config = compose_config(overrides or [])
+    display.say("starting the endpoint …")
+    url = roll_out(config)
+    display.say(f"{url} is open: the page at {url}/, the API at {url}/v1/images/generations. Ctrl-C ends it.")
+    threading.Event().wait()
+
+
+@app.command(
+    epilog="unlatent results runs --where \"status == 'succeeded'\" --sort forward_gflops --columns run_id,loss"
+)
+def results(
+    table: Annotated[str, typer.Argument(help="runs, steps, evaluations, sweeps, pipeline_steps or deployments")],
+    overrides: Overrides = None,
+    where: Annotated[str | None, typer.Option(help="A condition, as pandas' DataFrame.query takes it")] = None,
+    sort: Annotated[str | None, typer.Option(help="A column; -column sorts downwards")] = None,
+    columns: Annotated[str | None, typer.Option(help="Column names, with commas")] = None,
+    limit: Annotated[int, typer.Option(min=1, help="Rows to print; exports take all")] = 50,
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON, a row a line")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print as CSV")] = False,
+    parquet: Annotated[Path | None, typer.Option(help="Write as one Parquet file")] = None,
+) -> None:
+    """Print, filter, sort and export a results table."""
+    from unlatent.platform import listing, runs, tables
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.store import Store
+
+    store = Store(compose_config(overrides or []).store)
+    tables.require_table(table)
+    runs.mark_lost(store)
+    rows = listing.narrow(tables.read(store, table), where, sort, columns.split(",") if columns else None)
+    if parquet:
+        rows.to_parquet(parquet, index=False)
+        display.say(f"{len(rows)} rows in {parquet}")
+    elif json:
+        sys.stdout.write(rows.to_json(orient="records", lines=True, date_format="iso"))
+    elif csv:
+        rows.to_csv(sys.stdout, index=False)
+    else:
+        shown = listing.for_terminal(rows.head(limit), table, chosen=columns is not None)
+        display.show_table(shown, f"{table}: {min(limit, len(rows))} of {len(rows)} rows")
+
+
+@app.command(epilog="unlatent compact steps")
+def compact(
+    table: Annotated[str, typer.Argument(help="steps, evaluations, pipeline_steps or deployments")],
+    overrides: Overrides = None,
+) -> None:
+    """Merge a table's many small files into one; readers see every row once, all the while."""
+    from unlatent.platform import runs, tables
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.store import Store
+
+    store = Store(compose_config(overrides or []).store)
+    tables.require_table(table)
+    merged = tables.compact(store, table, runs.unfinished_files(store) if table == "steps" else frozenset())
+    display.say(f"{table}: {merged} files merged")
+
+
+@app.command(epilog="unlatent report digits train-1a2b3c4d5e --out report.html")
+def report(
+    sweep: Annotated[str | None, typer.Argument(help="A sweep's name; the newest unless given")] = None,
+    run: Annotated[str | None, typer.Argument(help="A run to show in full; the sweep's best unless given")] = None,
+    overrides: Overrides = None,
+    out: Annotated[Path | None, typer.Option(help="Copy the report here")] = None,
+) -> None:
+    """Write the HTML report of a sweep and a run."""
+    from unlatent.platform import tables
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.report import write_report
+    from unlatent.platform.store import Store
+
+    store = Store(compose_config(overrides or []).store)
+    sweeps: pd.DataFrame = tables.read(store, "sweeps").sort_values("started_at")
+    if sweeps.empty:
+        raise ValueError(f"{store.root} holds no sweep to report on; `unlatent sweep digits` runs one")
+    sweep = sweep or str(sweeps["sweep"].iloc[-1])
+    row = tables.row(store, "sweeps", sweep)
+    if row is None:
+        raise ValueError(f"sweep={sweep!r} is not one of {', '.join(sweeps['sweep'])}")
+    path = f"artifacts/reports/{sweep}.html"
+    display.show_table(write_report(store, path, f"unlatent: {sweep}", sweep, run or row["best_run_id"]), sweep)
+    if out:
+        out.write_bytes(store.read_bytes(path))
+    display.say(f"report: {out or store.uri(path)}")

@@ -1,0 +1,176 @@
+"""The whole configuration: dataclasses, named choices (YAML in `conf/`), overrides. Only here is Hydra known."""
+
+import difflib
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from hydra import compose, initialize_config_dir
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from unlatent.models.config import PixelTransformerConfig
+from unlatent.models.samplers import SamplerConfig
+from unlatent.platform.cluster import ClusterConfig
+from unlatent.platform.datasets import DataConfig
+from unlatent.platform.evaluation import EvaluationConfig
+from unlatent.platform.optimization import TrainConfig
+from unlatent.platform.serving.config import ServeConfig
+from unlatent.platform.store import Store
+from unlatent.platform.sweep_space import SweepConfig
+
+CHOICES = Path(__file__).parent / "conf"
+
+
+@dataclass(kw_only=True)
+class Config:
+    """Everything that a command can be told."""
+
+    model: PixelTransformerConfig = field(default_factory=PixelTransformerConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    sampler: SamplerConfig = field(default_factory=SamplerConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
+    cluster: ClusterConfig = field(default_factory=ClusterConfig)
+    store: str = "store"  # a folder, or an object store's address: s3://bucket/folder
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.store).root  # absolute at once: Ray's workers have another working folder
+        if self.model.image_size != self.data.image_size:
+            sizes = f"model.image_size={self.model.image_size} is not data.image_size={self.data.image_size}"
+            raise ValueError(f"{sizes}; set data.image_size, which the model follows")
+        if self.train.batch_size % self.cluster.workers:
+            raise ValueError(
+                f"train.batch_size={self.train.batch_size} cannot be shared by cluster.workers={self.cluster.workers}"
+            )
+
+
+class UnknownSettingError(ValueError):
+    """A key that the config does not have, or a value that cannot be its value."""
+
+
+def compose_config(overrides: Sequence[str]) -> Config:
+    """The config under Hydra overrides (`train.batch_size=64`, `model=b`), checked.
+
+    Raises UnknownSettingError for what no config could hold, and ValueError for settings that do not work together: one
+    line that names the key, the value and what would do.
+    """
+    refuse_unknown(overrides)
+    try:
+        with initialize_config_dir(str(CHOICES), version_base="1.3"):
+            composed = compose("config", list(overrides))
+        config = OmegaConf.to_object(composed)
+    except (HydraException, OmegaConfBaseException) as error:
+        raise UnknownSettingError(first_line(error)) from None
+    finally:
+        GlobalHydra.instance().clear()
+    assert isinstance(config, Config)
+    return config
+
+
+def from_yaml(text: str) -> Config:
+    """The config that `to_yaml` wrote."""
+    config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(Config), OmegaConf.create(text)))
+    assert isinstance(config, Config)
+    return config
+
+
+def to_yaml(config: Config) -> str:
+    """What a run needs of the config, to be stored beside it: not the endpoint's part, which may hold a token."""
+    return yaml.safe_dump({name: part for name, part in asdict(config).items() if name != "serve"}, sort_keys=False)
+
+
+def shipped(folder: str) -> dict[str, Path]:
+    """The definitions that come with the package, by name: `sweeps` or `pipelines`."""
+    files = (Path(str(file)) for file in resources.files(f"unlatent.{folder}").iterdir())
+    return {file.stem: file for file in sorted(files) if file.suffix == ".yaml"}
+
+
+def find_definition(name: str, folder: str) -> Path:
+    """A definition's file, by the name of a shipped one or by a path ending in .yaml."""
+    if name in shipped(folder):
+        return shipped(folder)[name]
+    if name.endswith((".yaml", ".yml")) and Path(name).is_file():
+        return Path(name)
+    raise ValueError(
+        f"{name!r} is neither a definition in {folder}/ ({', '.join(shipped(folder))}) nor a .yaml file that exists"
+    )
+
+
+def load_sweep(name: str, overrides: Sequence[str]) -> SweepConfig:
+    """A sweep's definition, with those of the overrides that begin with `sweep.`
+
+    `name` is the name of a shipped definition, or the path of a YAML file.
+    """
+    path = find_definition(name, "sweeps")
+    own = [override.removeprefix("sweep.") for override in overrides if override.startswith("sweep.")]
+    try:
+        written = OmegaConf.merge(OmegaConf.structured(SweepConfig), OmegaConf.load(path), OmegaConf.from_dotlist(own))
+        written.name = written.name or path.stem
+        definition = OmegaConf.to_object(written)
+    except (OmegaConfBaseException, yaml.YAMLError) as error:
+        raise UnknownSettingError(f"{path}: {first_line(error)}") from None
+    assert isinstance(definition, SweepConfig)
+    for key in definition.knobs:
+        if key not in keys():
+            raise UnknownSettingError(f"{path}: sweep.knobs: {unknown(key)}")
+    return definition
+
+
+@functools.cache
+def keys() -> list[str]:
+    """Every key of the config, as an override would name it."""
+
+    def below(kind: Any, prefix: str) -> list[str]:
+        found = []
+        for item in fields(kind):
+            found.append(prefix + item.name)
+            default = item.default_factory() if callable(item.default_factory) else item.default
+            if is_dataclass(default):
+                found += below(type(default), f"{prefix}{item.name}.")
+        return found
+
+    return below(Config, "")
+
+
+def unknown(key: str) -> str:
+    close = difflib.get_close_matches(key, keys(), n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]}?" if close else "`unlatent config train` lists them all"
+    return f"{key} is not a key of the config; {hint}"
+
+
+def refuse_unknown(overrides: Sequence[str]) -> None:
+    """Raises UnknownSettingError for an override that sets no key of the config."""
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        if not equals:
+            raise UnknownSettingError(f"{override!r} sets nothing; write it as key=value")
+        if key not in keys():
+            raise UnknownSettingError(unknown(key))
+        if key in choices() and value not in choices()[key]:
+            raise UnknownSettingError(f"{override} is not one of {', '.join(choices()[key])}")
+
+
+@functools.cache
+def choices() -> dict[str, list[str]]:
+    """The named choices of each group: `model` has tiny, b, l and xl."""
+    return {group.name: sorted(file.stem for file in group.iterdir()) for group in CHOICES.iterdir() if group.is_dir()}
+
+
+def first_line(error: Exception) -> str:
+    cause = error.__cause__ or error
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    message = lines[0] if lines else type(cause).__name__
+    keys_named = [line.removeprefix("full_key: ") for line in lines if line.startswith("full_key: ")]
+    return f"{keys_named[0]}: {message}" if keys_named else message
+
+
+ConfigStore.instance().store("schema", Config)

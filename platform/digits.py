@@ -1,0 +1,25 @@
+"""Handwritten digits, 8 pixels a side, that come with scikit-learn and need no download."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+CLASSES = [str(digit) for digit in range(10)]
+IMAGE_SIZE = 8
+HELD_OUT_EVERY = 5  # of the images of a class, in the order they come in
+
+
+def load() -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """All 1,797 images (N, 1, 8, 8) and their labels (N,)."""
+    from sklearn.datasets import load_digits  # a second to import, and only this data set needs it
+
+    bundled = load_digits()
+    pixels = np.rint(bundled.images * (255 / 16)).astype(np.uint8)
+    return pixels[:, None], bundled.target.astype(np.int64)
+
+
+def held_out(labels: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Marks every fifth image of each class, always the same ones."""
+    mask = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        mask[np.flatnonzero(labels == label)[HELD_OUT_EVERY - 1 :: HELD_OUT_EVERY]] = True
+    return mask

@@ -1,0 +1,109 @@
+"""What one sees on a terminal while work runs; plain lines where there is no terminal."""
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress import BarColumn, TextColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from unlatent.platform.progress import Every, Progress, duration, latest
+from unlatent.platform.store import Store
+
+console = Console(highlight=False, soft_wrap=True)
+PLAIN_LINES_EVERY_S = 10.0
+
+
+def say(text: str) -> None:
+    console.print(text, markup=False)
+
+
+@contextmanager
+def training_bar(store: Store, run_id: str) -> Iterator[None]:
+    """Shows a run's progress while the block runs, by what the run writes into the store."""
+    if not console.is_terminal:
+        with Every(0.5, line_printer(store, run_id)):
+            yield
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
+    with Bar(*columns, console=console) as bar:
+        task = bar.add_task(run_id, total=None, state="starting")
+
+        def refresh() -> None:
+            if state := latest(store, run_id):
+                bar.update(task, total=state.total_images, completed=state.images_seen, state=describe(state))
+
+        with Every(0.5, refresh):
+            yield
+
+
+def describe(state: Progress) -> str:
+    left = "done" if state.images_seen >= state.total_images else f"{duration(state.seconds_left)} left"
+    seen = f"{state.images_seen:,} of {state.total_images:,} images"
+    return f"{seen} · {state.images_per_s:,.0f} images/s · loss {state.loss:.4f} · {left}"
+
+
+def line_printer(store: Store, run_id: str) -> Callable[[], None]:
+    """Prints a run's progress when it has moved, not more often than every few seconds, and when it is done."""
+    shown: dict[str, Any] = {"state": latest(store, run_id), "at": 0.0}
+
+    def print_line() -> None:
+        state = latest(store, run_id)
+        if state is None or state == shown["state"]:
+            return
+        ends = state.images_seen >= state.total_images
+        if ends or time.monotonic() - shown["at"] > PLAIN_LINES_EVERY_S:
+            shown.update(state=state, at=time.monotonic())
+            say(f"{run_id}: {describe(state)}")
+
+    return print_line
+
+
+@contextmanager
+def live_table(make: Callable[[], list[dict[str, str]]], title: str) -> Iterator[None]:
+    """Shows a table that is made anew twice a second; without a terminal, a line whenever a row's status changes.
+
+    `make` gives the rows as texts by column; the first column names the row and `status` its state.
+    """
+    if not console.is_terminal:
+        with Every(0.5, change_printer(make)):
+            yield
+        return
+    live = Live(console=console, auto_refresh=False)
+    with live, Every(0.5, lambda: live.update(text_table(make(), title), refresh=True)):
+        yield
+
+
+def change_printer(make: Callable[[], list[dict[str, str]]]) -> Callable[[], None]:
+    shown: dict[str, str] = {}
+
+    def print_changes() -> None:
+        for row in make():
+            name = next(iter(row.values()))
+            if shown.get(name, "waiting") != row["status"]:
+                say("  ".join(f"{column} {text}" for column, text in row.items() if text))
+            shown[name] = row["status"]
+
+    return print_changes
+
+
+def text_table(rows: list[dict[str, str]], title: str = "") -> Table:
+    table = Table(title=title or None, title_justify="left", header_style="bold", show_lines=False)
+    for column in rows[0] if rows else []:
+        numeric = all(is_number(row[column]) for row in rows if row[column])
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*row.values())
+    return table
+
+
+def is_number(text: str) -> bool:
+    return text.replace(",", "").replace(".", "").replace("-", "").replace("e", "").isdigit()
+
+
+def show_table(rows: list[dict[str, str]], title: str = "") -> None:
+    Console(highlight=False, width=None if console.is_terminal else 200).print(text_table(rows, title))

@@ -1,0 +1,132 @@
+"""Images from a checkpoint."""
+
+import io
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+
+from unlatent.models.config import CompactionConfig, PixelTransformerConfig
+from unlatent.models.network import PixelTransformer
+from unlatent.models.samplers import SamplerConfig, sample
+from unlatent.platform import checkpoints
+from unlatent.platform.store import Store
+
+
+@dataclass
+class LoadedModel:
+    """A network with the weights of one checkpoint, and what is needed to ask it for images."""
+
+    network: PixelTransformer
+    sampler: SamplerConfig  # the settings that its run was configured with
+    classes: list[str]
+    run_id: str
+    checkpoint: str  # relative to the store
+    checkpoint_hash: str
+    images_seen: int
+    weights: str  # ema or raw
+
+    def class_index(self, name: str) -> int:
+        """The index of a class given by name or by index.
+
+        Raises ValueError naming the classes there are.
+        """
+        if name in self.classes:
+            return self.classes.index(name)
+        if name.isdecimal() and int(name) < len(self.classes):
+            return int(name)
+        shown = ", ".join(self.classes[:20]) + (", …" if len(self.classes) > 20 else "")
+        raise ValueError(f"class {name!r} is not one of the model's {len(self.classes)}: {shown}")
+
+    def generate(
+        self, classes: Sequence[str | int], seeds: Sequence[int], settings: SamplerConfig | None = None
+    ) -> list[Image.Image]:
+        """One image for each class (name or index) and seed; settings are the run's own unless given."""
+        labels = [self.class_index(str(name)) for name in classes]
+        return [to_image(pixels) for pixels in generate(self, labels, seeds, settings or self.sampler)]
+
+
+def load(checkpoint: str | Path, weights: str = "ema", device: str = "cpu") -> LoadedModel:
+    """Loads a checkpoint by its folder: a path on this machine, or an object store's address.
+
+    Raises ValueError if it is no checkpoint, or a damaged one.
+    """
+    root, _, name = str(checkpoint).rstrip("/").rpartition("/")
+    return load_model(Store(root or "."), name, weights, device)
+
+
+def load_model(store: Store, path: str, weights: str = "ema", device: str = "cpu") -> LoadedModel:
+    """Loads the checkpoint at a path of a store. The files read are verified; raises ValueError if one is damaged."""
+    checkpoint = checkpoints.find(store, path)
+    config = yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))
+    compaction = CompactionConfig(**config["model"].pop("compaction"))
+    network = PixelTransformer(PixelTransformerConfig(**config["model"], compaction=compaction))
+    network.load_state_dict(checkpoints.load_weights(store, checkpoint, weights))
+    return LoadedModel(
+        network=network.to(device).eval().requires_grad_(False),
+        sampler=SamplerConfig(**config["sampler"]),
+        classes=list(checkpoint.classes),
+        run_id=checkpoint.run_id,
+        checkpoint=path,
+        checkpoint_hash=checkpoint.hash,
+        images_seen=checkpoint.images_seen,
+        weights=weights,
+    )
+
+
+def draw_noise(seeds: Sequence[int], channels: int, image_size: int) -> Tensor:  # (N, C, H, W)
+    """Each image's noise comes from its own seed, on the CPU, so that neither batch nor device shows in it."""
+    shape = (channels, image_size, image_size)
+    return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
+
+
+@torch.inference_mode()
+def generate(
+    model: LoadedModel,
+    labels: Sequence[int],
+    seeds: Sequence[int],
+    settings: SamplerConfig,
+    on_step: Callable[[int, Tensor], None] | None = None,
+) -> Tensor:
+    """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its label, its seed and the settings alone.
+
+    `on_step` is called with the number of steps done and the current estimate of the clean images, float in [-1, 1].
+    """
+    config = model.network.config
+    device = next(model.network.parameters()).device
+    noise = draw_noise(seeds, config.channels, config.image_size).to(device)
+    label = torch.tensor(labels, device=device)
+    return to_bytes(sample(model.network, noise, label, settings, model.network.null_label, on_step)).cpu()
+
+
+def to_bytes(images: Tensor) -> Tensor:
+    """Float images in [-1, 1] as uint8."""
+    return ((images + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
+
+
+def to_image(pixels: Tensor) -> Image.Image:
+    """One uint8 image (C, H, W) as a picture: grey for one channel, colour for three."""
+    array = pixels.permute(1, 2, 0).numpy()
+    return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def to_png(picture: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def image_grid(images: Tensor, columns: int, scale: int = 1, gap: int = 1) -> Image.Image:
+    """uint8 images (N, C, H, W), row by row, each pixel drawn `scale` pixels wide and the images `gap` such pixels apart."""
+    count, channels, height, width = images.shape
+    rows = -(-count // columns)
+    canvas = torch.full((channels, rows * (height + gap) - gap, columns * (width + gap) - gap), 255, dtype=torch.uint8)
+    for index, image in enumerate(images):
+        top, left = index // columns * (height + gap), index % columns * (width + gap)
+        canvas[:, top : top + height, left : left + width] = image
+    picture = to_image(canvas)
+    return picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)

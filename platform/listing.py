@@ -1,0 +1,46 @@
+"""Rows of a table as a reader wants them: filtered, sorted, and short enough for a terminal."""
+
+import pandas as pd
+
+SHOWN = {
+    "runs": "run_id status patch_size window attention forward_gflops images_seen loss images_per_s started_at",
+    "steps": "run_id images_seen loss grad_norm learning_rate images_per_s data_wait_share",
+    "evaluations": "run_id images_seen metric value samples sampler steps guidance feature_extractor",
+    "sweeps": "sweep status trials succeeded failed metric best_value best_run_id duration_s",
+    "pipeline_steps": "pipeline step action reason duration_s started_at",
+    "deployments": "deployment_id run_id checkpoint_hash metric value status url deployed_at",
+}
+
+
+def narrow(rows: pd.DataFrame, where: str | None, sort: str | None, columns: list[str] | None) -> pd.DataFrame:
+    """The rows that meet a condition (as `DataFrame.query` takes it), sorted, with the columns asked for.
+
+    Raises ValueError for a condition that cannot be read and for a column that is not there.
+    """
+    for name in [*(columns or []), *([sort.removeprefix("-")] if sort else [])]:
+        if name not in rows.columns:
+            raise ValueError(f"column {name!r} is not one of {', '.join(rows.columns)}")
+    if where:
+        try:
+            rows = rows.query(where)
+        except Exception as error:  # the condition is the user's own text, and pandas raises of every kind
+            raise ValueError(f"--where {where!r}: {str(error).splitlines()[0]}") from None
+    if sort:
+        rows = rows.sort_values(sort.removeprefix("-"), ascending=not sort.startswith("-"), kind="stable")
+    return rows[columns] if columns else rows
+
+
+def for_terminal(rows: pd.DataFrame, table: str, chosen: bool) -> list[dict[str, str]]:
+    """Rows as texts: the columns chosen, or those that say most."""
+    names = list(rows.columns) if chosen else SHOWN[table].split()
+    return [{name: as_text(row[name]) for name in names} for _, row in rows.iterrows()]
+
+
+def as_text(value: object) -> str:
+    if value is None or value is pd.NaT or value != value:
+        return ""
+    if isinstance(value, float):
+        return f"{value:,.0f}" if value.is_integer() and abs(value) >= 1000 else f"{value:.4g}"
+    if isinstance(value, pd.Timestamp):
+        return value.strftime("%Y-%m-%d %H:%M:%S")
+    return " ".join(str(value).split())

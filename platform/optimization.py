@@ -1,0 +1,80 @@
+"""How a network is trained: objective's settings, optimizer, schedule, length. Lengths are counted in images."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+SCHEDULES = ("constant", "cosine")
+
+
+@dataclass(kw_only=True)
+class TrainConfig:
+    """The defaults are the paper's class-conditional recipe at 256² (arXiv 2511.20645)."""
+
+    run: str | None = None  # a name of your own; without one, the hash of model, data and training settings
+    seed: int = 0
+    total_images: int = 409_600_000
+    batch_size: int = 256  # images a step, over all workers
+    learning_rate: float = 1e-4
+    schedule: str = "constant"  # or cosine, down to zero at total_images
+    warmup_images: int = 0
+    beta2: float = 0.999
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    ema_decay: float = 0.9999  # a step
+    label_drop: float = 0.1  # share of labels replaced by the null class, for guidance
+    time_mean: float = 0.0  # of the normal under the logit-normal times
+    time_std: float = 1.0
+    shift: float = 1.0  # of the times, towards noise; the paper has 3 at 512²
+    precision: str = "fp32"  # or bf16, by autocast
+    log_images: int = 25_600  # a row of `steps`, every so many images
+    checkpoint_images: int = 1_280_000  # a checkpoint and a grid of samples, every so many
+    keep_checkpoints: int = 3  # the last ones
+    grid_samples: int = 40  # images in a grid, from fixed noise and classes
+
+    def __post_init__(self) -> None:
+        for name in (
+            "total_images",
+            "batch_size",
+            "log_images",
+            "checkpoint_images",
+            "keep_checkpoints",
+            "grid_samples",
+        ):
+            if getattr(self, name) < 1:
+                raise ValueError(f"train.{name}={getattr(self, name)} is below 1")
+        for name in ("learning_rate", "clip_norm", "time_std", "shift"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"train.{name}={getattr(self, name)} is not above 0")
+        for name in ("ema_decay", "label_drop", "beta2"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"train.{name}={getattr(self, name)} is not in 0 … 1 (1 excluded)")
+        for name, values in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in values:
+                raise ValueError(f"train.{name}={getattr(self, name)!r} is not one of {', '.join(values)}")
+        if self.run is not None and not is_plain_name(self.run):
+            raise ValueError(f"train.run={self.run!r} must be letters, digits, '.', '_' and '-', with no '.' in front")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be a folder's and a file's, on a disk and in an object store."""
+    return bool(name) and not name.startswith(".") and all(c.isascii() and (c.isalnum() or c in "._-") for c in name)
+
+
+def make_optimizer(config: TrainConfig, parameters: Iterable[nn.Parameter]) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        parameters, lr=config.learning_rate, betas=(0.9, config.beta2), weight_decay=config.weight_decay
+    )
+
+
+def learning_rate(config: TrainConfig, images_seen: int) -> float:
+    """The rate of the step that starts at `images_seen`."""
+    warm = min(1.0, (images_seen + config.batch_size) / config.warmup_images) if config.warmup_images else 1.0
+    if config.schedule == "constant":
+        return config.learning_rate * warm
+    done = min(1.0, images_seen / config.total_images)
+    return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))

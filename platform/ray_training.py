@@ -1,0 +1,105 @@
+"""A training run on Ray Train: Ray places, joins and restarts the workers; the store keeps the checkpoints."""
+
+from typing import Any
+
+import torch
+
+from unlatent.platform import checkpoints, cluster, runs
+from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.config import Config, from_yaml, to_yaml
+from unlatent.platform.datasets import open_dataset
+from unlatent.platform.display import say, training_bar
+from unlatent.platform.runs import Run, plan_run
+from unlatent.platform.store import Store
+from unlatent.platform.training import Worker, train
+
+
+def train_on_ray(config: Config) -> str:
+    """Trains the run that a config names, or goes on with it. Returns its run_id; one that is done is left alone.
+
+    Raises ValueError for what could never start, before anything does.
+    """
+    store = Store(config.store)
+    run = plan_run(config, open_dataset(config.data, store))
+    if runs.is_done(store, run):
+        say(f"{run.run_id}: already trained, {runs.find(store, run.run_id)['images_seen']:,} images")
+        return run.run_id
+    say_start(store, run)
+    cluster.connect(config.cluster)
+    cpus = cluster.worker_cpus(config.cluster)
+    cluster.require("training", config.cluster.workers, cpus, config.cluster.gpus_per_worker)
+    with training_bar(store, run.run_id):
+        fit(config, store, run, cpus)
+    return run.run_id
+
+
+def say_start(store: Store, run: Run) -> None:
+    """Says, before the long part, whether the run is a fresh one or where it goes on."""
+    checkpoint, passed_over = checkpoints.newest(store, run.run_id)
+    for line in passed_over:
+        say(line)
+    seen = f"resumed at {checkpoint.images_seen:,} images from {checkpoint.path}" if checkpoint else "fresh"
+    say(f"{run.run_id}: {seen}; {run.config.train.total_images:,} images of {run.dataset.name}")
+
+
+def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
+    """Runs `train_worker` in each worker, restarting them if one dies.
+
+    Raises what a worker raised, or what Ray says of the failure.
+    """
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
+    options = config.cluster
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"config": to_yaml(config)},
+        torch_config=TorchConfig(backend=None if options.gpus_per_worker else "gloo"),
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=options.workers,
+            use_gpu=options.gpus_per_worker > 0,
+            resources_per_worker={"CPU": cpus, "GPU": options.gpus_per_worker},
+        ),
+        run_config=ray.train.RunConfig(
+            name=run.run_id,
+            storage_path=store.uri("artifacts/ray") if store.is_local else store.inside("artifacts/ray"),
+            storage_filesystem=store.files,
+            failure_config=ray.train.FailureConfig(max_failures=options.max_failures, controller_failure_limit=3),
+            logging_config=ray.train.LoggingConfig(log_level="INFO" if options.verbose else "ERROR"),
+        ),
+    )
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        row = runs.find(store, run.run_id)
+        if row["status"] != "failed":
+            runs.end(store, row, "failed", first_line(error))
+        raise RuntimeError(f"{run.run_id} failed: {row['error'] or first_line(error)}") from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+
+
+def train_worker(settings: dict[str, Any]) -> None:
+    """What each Ray Train worker runs."""
+    import ray.train
+    import ray.train.torch
+
+    config = from_yaml(settings["config"])
+    store = Store(config.store)
+    context = ray.train.get_context()
+
+    def report(checkpoint: Checkpoint | None) -> None:
+        """Ray Train's barrier; the checkpoint itself is in the store already."""
+        ray.train.report({"images_seen": checkpoint.images_seen} if checkpoint else {})
+
+    worker = Worker(
+        rank=context.get_world_rank(),
+        world=context.get_world_size(),
+        device=ray.train.torch.get_device(),
+        wrap=ray.train.torch.prepare_model,
+        report=report,
+    )
+    torch.set_float32_matmul_precision("high")
+    train(plan_run(config, open_dataset(config.data, store)), store, worker)

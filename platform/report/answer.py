@@ -1,0 +1,163 @@
+"""The answer in a sentence, and how far it goes."""
+
+from typing import Any
+
+from unlatent.platform.report.findings import NEAR, Row, RunFindings, SweepFindings
+from unlatent.platform.report.wording import (
+    count,
+    listed,
+    metric_title,
+    metric_value,
+    number,
+    plural,
+    setting,
+    setting_in_words,
+    share,
+)
+
+
+def headline(sweep: SweepFindings | None, run: RunFindings | None) -> str:
+    if sweep:
+        return sweep_answer(sweep)
+    return run_answer(run) if run else "Nothing has been trained yet."
+
+
+def sweep_answer(sweep: SweepFindings) -> str:
+    """Which setting won, by how much and at what cost."""
+    best, title = sweep.best, metric_title(sweep.metric)
+    if best is None:
+        return f"No answer yet: none of {plural(sweep.planned, 'trial')} has a {title}."
+    so_far = "So far, " if is_open(sweep) else ""
+    words = setting_in_words(best, sweep.varying)
+    first = f"{so_far}{words} has the best {title}, {value_of(sweep, best)}, at {cost(best)} an image"
+    return f"{first[0].upper()}{first[1:]}{against_cost(sweep, best)}."
+
+
+def against_cost(sweep: SweepFindings, best: Row) -> str:
+    """The best beside what costs less."""
+    cheap, near = sweep.cheapest, sweep.cheapest_near
+    if len(sweep.ranked) == 1:
+        return ""
+    if cheap["run_id"] == best["run_id"]:
+        return f"; it is also the cheapest of {len(sweep.ranked)}"
+    if near["run_id"] != best["run_id"]:
+        words, less = setting_in_words(near, sweep.varying), number(best["forward_gflops"] / near["forward_gflops"], 2)
+        return f"; {words} comes within {NEAR:.0%} of it ({value_of(sweep, near)}) at {less} times less".replace("%", " %")
+    words = f"{setting_in_words(cheap, sweep.varying)} ({value_of(sweep, cheap)} at {cost(cheap)})"
+    return f"; nothing cheaper comes within {NEAR * 100:.0f} % of it, and the cheapest is {words}"
+
+
+def run_answer(run: RunFindings) -> str:
+    words = f"{setting_in_words(run.row)}, trained on {count(run.row['images_seen'])} images"
+    value = final_value(run, "fid")
+    outcome = f"reaches an FID of {number(value)}" if value is not None else "has not been measured yet"
+    return f"{words[0].upper()}{words[1:]}, {outcome}."
+
+
+def final_value(run: RunFindings, metric: str, settings: Row | None = None) -> float | None:
+    """A metric of a run's last measured checkpoint; measured in the same way as something else, where that is given."""
+    for group in run.evaluations:
+        if settings and any(differs(group.iloc[0][name], value) for name, value in settings.items()):
+            continue
+        values = group.loc[group["metric"] == metric, "value"]
+        return float(values.iloc[-1]) if len(values) else None
+    return None
+
+
+def differs(a: Any, b: Any) -> bool:
+    return a != b and not (a != a and b != b)
+
+
+def caveats(sweep: SweepFindings | None, run: RunFindings | None) -> list[str]:
+    """What the answer rests on, and what it does not say."""
+    said: list[str] = []
+    if sweep:
+        said += [*on_features(sweep.settings), *on_trials(sweep)]
+    elif run and run.evaluations:
+        said += on_features(run.evaluations[0].iloc[-1].to_dict())
+    if run:
+        said += on_run(sweep, run)
+    return said
+
+
+def on_features(settings: Row) -> list[str]:
+    """Whose features the distances are measured in, where they are not those that published numbers use."""
+    if not settings:
+        return []
+    samples = f"{count(settings['samples'])} generated images"
+    if settings["feature_extractor"] == "inception":
+        few = "; published numbers rest on 50,000" if settings["samples"] < 50_000 else ""
+        return [f"FID on Inception features, from {samples} a measurement{few}."]
+    accuracy = f" (held-out accuracy {share(settings['extractor_accuracy'])})"
+    return [
+        f"FID on the features of the {settings['dataset']} classifier{accuracy}, from {samples} a measurement; "
+        "not an Inception FID, and comparable with no published number."
+    ]
+
+
+def on_trials(sweep: SweepFindings) -> list[str]:
+    said = []
+    if len(sweep.ranked):
+        seeds, images = sweep.ranked["seed"].nunique(), sorted(sweep.ranked["images_seen"].unique())
+        length = " or ".join(count(each) for each in images[:3])
+        rests = "One training seed" if seeds == 1 else f"{seeds} training seeds"
+        chance = "; small differences may be chance" if seeds == 1 else ""
+        said.append(f"{rests}, each trial trained on {length} images{chance}.")
+    states = [f"{many} {state.replace('_', ' ')}" for state, many in sweep.states().items() if state != "succeeded"]
+    if states:
+        done = sweep.states().get("succeeded", 0)
+        said.append(f"Of {plural(sweep.planned, 'trial')} {done} succeeded; {listed(states)}.")
+    if sweep.otherwise:
+        said.append(f"{plural(sweep.otherwise, 'trial')} measured in another way only, so not ranked.")
+    return said
+
+
+def on_run(sweep: SweepFindings | None, run: RunFindings) -> list[str]:
+    """What training one of the settings longer has brought."""
+    if sweep is None:
+        return []
+    words = f"Trained on {count(run.row['images_seen'])} images, {setting(run.row)}"
+    comparable = {name: value for name, value in sweep.settings.items() if name not in NOT_A_CONDITION}
+    value = final_value(run, sweep.metric, comparable) if sweep.settings else None
+    if value is None:
+        return [f"{words} has not been measured in the way the trials were."]
+    title = metric_title(sweep.metric)
+    return [f"{words} reaches {title} {metric_value(sweep.metric, value)}, measured in the same way."]
+
+
+NOT_A_CONDITION = {"extractor_accuracy", "dataset", "network_evaluations"}
+
+
+def is_open(sweep: SweepFindings) -> bool:
+    return bool(sweep.states().keys() & {"running", "waiting"})
+
+
+def value_of(sweep: SweepFindings, trial: Row) -> str:
+    return metric_value(sweep.metric, trial[sweep.metric])
+
+
+def cost(trial: Row) -> str:
+    return f"{number(trial['forward_gflops'])} GFLOPs"
+
+
+def summary(sweep: SweepFindings | None, run: RunFindings | None) -> list[dict[str, str]]:
+    """The answer as a table for a terminal."""
+    metric = sweep.metric if sweep else "fid"
+    rows: list[tuple[str, Row, str, str]] = []
+    if sweep and (best := sweep.best):
+        near, cheap = sweep.cheapest_near, sweep.cheapest
+        for what, trial in (("best", best), (f"cheapest within {NEAR:.0%}", near), ("cheapest", cheap)):
+            rows.append((f"{what} of the sweep", trial, sweep.label(trial), value_of(sweep, trial)))
+    if run:
+        rows.append(("trained longer" if sweep else "run", run.row, setting(run.row), metric_value(metric, final_value(run, metric))))
+    return [
+        {
+            "what": what,
+            "setting": label,
+            metric: value,
+            "gflops": number(row["forward_gflops"]),
+            "images": count(row["images_seen"]),
+            "run": str(row["run_id"]),
+        }
+        for what, row, label, value in rows
+    ]

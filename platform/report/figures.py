@@ -1,0 +1,203 @@
+"""The report's pictures, as SVG to stand inside the page: its own fonts, and its colours in light and in dark."""
+
+import html
+import io
+import re
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from unlatent.platform.report.findings import Row, SweepFindings, records
+from unlatent.platform.report.labels import place_labels, spread
+from unlatent.platform.report.wording import metric_title, number
+
+# Colours are drawn as these and written as the page's variables.
+INK, QUIET, LINE, PAPER = "#000001", "#000002", "#000003", "#000004"
+SERIES = ("#000010", "#000011", "#000012", "#000013", "#000014")
+VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", PAPER: "paper"}
+VARIABLES |= {colour: f"series-{index}" for index, colour in enumerate(SERIES)}
+SHAPES = "osD^v"
+
+SIZE = (4.7, 3.4)  # inches of 72 points, which the page draws about 1.4 pixels wide, 1.1 on a telephone
+STYLE = {
+    "svg.fonttype": "none",  # text stays text
+    "font.size": 9,
+    "axes.edgecolor": LINE,
+    "axes.labelcolor": QUIET,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "text.color": INK,
+    "xtick.color": LINE,
+    "ytick.color": LINE,
+    "xtick.labelcolor": QUIET,
+    "ytick.labelcolor": QUIET,
+}
+MOST_LABELS = 14  # beyond it, only the Pareto front is labelled
+
+
+def drawn(draw: Callable[[Axes], None], description: str) -> str:
+    """An SVG element of what `draw` draws."""
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": description}):
+        figure = Figure(figsize=SIZE, facecolor="none", layout="constrained")
+        axes = figure.add_subplot(facecolor="none")
+        draw(axes)
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    return as_element(buffer.getvalue(), description)
+
+
+def as_element(document: str, description: str) -> str:
+    """An SVG document as an element of a page that gives it its width, colours and fonts."""
+    svg = document[document.index("<svg") :]
+    svg = re.sub(r"<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
+    svg = re.sub(r'<g id="[^"]*">', "<g>", svg)  # several figures would repeat them
+    svg = re.sub(r' (width|height)="[\d.]+pt"', "", svg, count=2)
+    for colour, name in VARIABLES.items():
+        svg = svg.replace(colour, f"var(--{name})")
+    return svg.replace("<svg", f'<svg role="img" aria-label="{html.escape(description)}"', 1)
+
+
+def quality_against_cost(sweep: SweepFindings) -> str:
+    """The objective of each trial against the cost of an image, with the Pareto front."""
+    trials, title = sweep.ranked, metric_title(sweep.metric)
+    front = pareto_front(trials, sweep.metric, sweep.direction)
+
+    def draw(axes: Axes) -> None:
+        scale(axes.xaxis, trials["forward_gflops"], axes.set_xscale)
+        scale(axes.yaxis, trials[sweep.metric], axes.set_yscale)
+        axes.set(xlabel="GFLOPs per image, forward", ylabel=title)
+        axes.margins(0.14, 0.12)
+        axes.plot(front["forward_gflops"], front[sweep.metric], color=QUIET, lw=1, drawstyle="steps-post", zorder=1)
+        for trial in records(trials):
+            mark(axes, trial["forward_gflops"], trial[sweep.metric], trial, sizes(trials))
+        labelled = trials if len(trials) <= MOST_LABELS else front
+        points = labelled[["forward_gflops", sweep.metric]].to_numpy(float)
+        place_labels(axes, points, [sweep.label(trial) for trial in records(labelled)])
+
+    return drawn(draw, f"{title} of each trial against its cost")
+
+
+def quality_by_window(sweep: SweepFindings) -> str:
+    """The objective by window, a line for each patch size; what has no windows stands beside them."""
+    trials, title = sweep.ranked.sort_values("window"), metric_title(sweep.metric)
+    windows = sorted(trials.loc[with_attention(trials), "window"].unique())
+    places = {window: place for place, window in enumerate(windows)}
+
+    def draw(axes: Axes) -> None:
+        scale(axes.yaxis, trials[sweep.metric], axes.set_yscale)
+        for patch_size, group in trials.groupby("patch_size"):
+            series = sizes(trials).index(patch_size)
+            line = group[with_attention(group)]
+            axes.plot(line["window"].map(places), line[sweep.metric], color=SERIES[series % len(SERIES)], lw=1.2, zorder=1)
+            for trial in records(group):
+                x = places[trial["window"]] if has_attention(trial) else len(places)
+                mark(axes, x, trial[sweep.metric], trial, sizes(trials))
+        names = [f"{window} × {window}" for window in windows]
+        without = [] if with_attention(trials).all() else ["no attention"]
+        axes.xaxis.set_major_locator(FixedLocator(range(len(names + without))))
+        axes.set_xticklabels([*names, *without])
+        axes.set(xlabel="window: pixels merged into one attention token", ylabel=title)
+        axes.margins(0.12, 0.12)
+        label_patch_sizes(axes, trials, places, sweep.metric)
+
+    return drawn(draw, f"{title} by patch size and window")
+
+
+def label_patch_sizes(axes: Axes, trials: pd.DataFrame, places: dict[Any, int], metric: str) -> None:
+    first = trials[with_attention(trials)].groupby("patch_size").first().reset_index()
+    points = np.column_stack([first["window"].map(places), first[metric]]).astype(float)
+    place_labels(axes, points, [f"patch {patch_size}" for patch_size in first["patch_size"]])
+
+
+def losses(sweep: SweepFindings) -> str:
+    """The training loss of each trial, smoothed, named where it ends."""
+    trials = [trial for trial in records(sweep.trials) if trial["run_id"] in set(sweep.steps["run_id"])]
+    curves = [smoothed(sweep.steps[sweep.steps["run_id"] == trial["run_id"]]) for trial in trials]
+
+    def draw(axes: Axes) -> None:
+        for trial, curve in zip(trials, curves, strict=True):
+            colour = SERIES[sizes(sweep.trials).index(trial["patch_size"]) % len(SERIES)]
+            axes.plot(curve.index, curve, color=colour, lw=1.2, ls="-" if has_attention(trial) else (0, (3, 2)))
+        loss_axes(axes, pd.concat(curves))
+        if len(trials) <= MOST_LABELS:
+            ends = np.array([(curve.index[-1], curve.iloc[-1]) for curve in curves], float)
+            spread(axes, ends, [sweep.label(trial) for trial in trials])
+
+    return drawn(draw, "Training loss of each trial")
+
+
+def loss_of_run(steps: pd.DataFrame) -> str:
+    """The training loss of one run: as logged, and smoothed."""
+    curve = smoothed(steps)
+
+    def draw(axes: Axes) -> None:
+        axes.plot(steps["images_seen"], steps["loss"], color=SERIES[0], lw=0.8, alpha=0.35)
+        axes.plot(curve.index, curve, color=SERIES[0], lw=1.4)
+        loss_axes(axes, steps["loss"])
+
+    return drawn(draw, "Training loss of the run")
+
+
+def loss_axes(axes: Axes, values: pd.Series) -> None:
+    scale(axes.yaxis, values, axes.set_yscale)
+    axes.set(xlabel="images seen", ylabel="loss, mean squared velocity error")
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
+
+
+def smoothed(steps: pd.DataFrame) -> pd.Series:
+    """Losses by images seen, each the mean of its neighbourhood: a fifteenth of the curve."""
+    curve = steps.sort_values("images_seen").set_index("images_seen")["loss"]
+    return curve.rolling(len(curve) // 15 | 1, center=True, min_periods=1).mean()
+
+
+def pareto_front(trials: pd.DataFrame, metric: str, direction: str) -> pd.DataFrame:
+    """The trials that no other beats in both cost and quality, the cheapest first."""
+    sign = 1 if direction == "min" else -1
+    loss = sign * trials[metric]
+    ordered = trials.assign(loss=loss).sort_values(["forward_gflops", "loss"])
+    best_so_far = ordered["loss"].cummin().shift(fill_value=float("inf"))
+    return ordered[ordered["loss"] < best_so_far]
+
+
+def scale(axis: Axis, values: Sequence[float] | pd.Series, set_scale: Callable[[str], None]) -> None:
+    """A logarithmic axis where values span more than a factor of three, with plain numbers at its ticks."""
+    low, high = float(np.min(values)), float(np.max(values))
+    if low > 0 and high > 3 * low:
+        set_scale("log")
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axis.set_minor_locator(NullLocator())
+    else:
+        axis.set_major_locator(MaxNLocator(5))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: tick(value)))
+
+
+def tick(value: float) -> str:
+    return number(value, 3).rstrip("0").rstrip(".") if "." in number(value, 3) else number(value, 3)
+
+
+def mark(axes: Axes, x: float, y: float, trial: Row, all_sizes: list[int]) -> None:
+    """A point whose colour and shape tell the patch size; open where there is no attention between pixels."""
+    series = all_sizes.index(trial["patch_size"])
+    colour = SERIES[series % len(SERIES)]
+    fill = colour if has_attention(trial) else PAPER
+    axes.plot(x, y, SHAPES[series % len(SHAPES)], color=fill, mec=colour, mew=1.4, ms=6.5, clip_on=False, zorder=3)
+
+
+def sizes(trials: pd.DataFrame) -> list[int]:
+    return sorted(trials["patch_size"].unique())
+
+
+def has_attention(trial: Row) -> bool:
+    return bool(trial["attention"]) and trial["pixel_depth"] > 0
+
+
+def with_attention(trials: pd.DataFrame) -> pd.Series:
+    return trials["attention"].astype(bool) & (trials["pixel_depth"] > 0)

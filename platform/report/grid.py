@@ -1,0 +1,112 @@
+"""Tables of the report: columns that say how a row becomes a cell."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from unlatent.platform.report.findings import Row, SweepFindings, differing, records
+from unlatent.platform.report.wording import (
+    METRICS,
+    count,
+    is_missing,
+    metric_meaning,
+    metric_title,
+    metric_value,
+    moment,
+    number,
+    plain,
+)
+from unlatent.platform.selection import DIRECTIONS
+
+
+@dataclass(frozen=True)
+class Column:
+    title: str
+    cell: Callable[[Row], str]
+    numeric: bool = True
+    note: str = ""  # unit or direction, in small print below the title
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A table as the page shows it."""
+
+    columns: list[Column]
+    rows: list[Row]
+    marked: int | None = None  # a row that stands out
+
+    @property
+    def cells(self) -> list[list[str]]:
+        return [[column.cell(row) for column in self.columns] for row in self.rows]
+
+
+def trials_grid(sweep: SweepFindings) -> Grid:
+    """The trials, the best first."""
+    knobs = [Column("Patch", lambda row: plain(row["patch_size"])), Column("Window", window)]
+    others = [Column(name.replace("_", " ").capitalize(), of(name), numeric=False) for name in sweep.varying]
+    seeds = [Column("Seed", of("seed"))] if differing(sweep.trials, ["seed"]) else []
+    shown = dict.fromkeys([sweep.metric, *(name for name in ("fid", "kid", "class_agreement") if name in sweep.metrics)])
+    columns = [
+        *knobs,
+        Column("Attention", attention, numeric=False),
+        *others,
+        *seeds,
+        *(metric_column(metric) for metric in shown),
+        Column("Forward", lambda row: number(row["forward_gflops"]), note="GFLOPs an image"),
+        Column("Training", lambda row: number(row["training_gflops"]), note="GFLOPs in all"),
+        Column("Parameters", lambda row: count(row["parameters"])),
+        Column("Images seen", lambda row: count(row["images_seen"])),
+        Column("Speed", lambda row: number(row["images_per_s"]), note="images/s"),
+        Column("Status", lambda row: row["status"].replace("_", " "), numeric=False),
+    ]
+    return Grid(columns, records(sweep.trials), marked=0 if sweep.best else None)
+
+
+def metric_column(metric: str) -> Column:
+    better = {"min": "lower is better", "max": "higher is better"}.get(DIRECTIONS.get(metric, ""), "")
+    return Column(metric_title(metric), lambda row: metric_value(metric, row[metric]), note=better)
+
+
+def of(name: str) -> Callable[[Row], str]:
+    return lambda row: plain(row[name])
+
+
+def window(row: Row) -> str:
+    return f"{plain(row['window'])} × {plain(row['window'])}" if row["attention"] and row["pixel_depth"] else "–"
+
+
+def attention(row: Row) -> str:
+    return "yes" if row["attention"] and row["pixel_depth"] else "no"
+
+
+def evaluation_grid(alike: Any) -> Grid:
+    """A run's metrics, a row each: of its last measured checkpoint, and of some before, to see where it is going."""
+    values = alike.pivot_table(index="metric", columns="images_seen", values="value", aggfunc="last")
+    names = [*(name for name in METRICS if name in values.index), *(set(values.index) - METRICS.keys())]
+    seen = list(values.columns)
+    shown = [seen[index] for index in sorted({0, (len(seen) - 1) // 2, len(seen) - 1})]
+    rows: list[Row] = [{"metric": name, **values.loc[name, shown].to_dict()} for name in names]
+    columns = [
+        Column("Metric", lambda row: metric_title(row["metric"]), numeric=False),
+        *(value_column(images) for images in shown),
+        Column("Meaning", lambda row: metric_meaning(row["metric"]), numeric=False),
+    ]
+    return Grid(columns, rows)
+
+
+def value_column(images: int) -> Column:
+    return Column(count(images), lambda row: metric_value(row["metric"], row[images]), note="images seen")
+
+
+def runs_grid(runs: Sequence[Row], label: Callable[[Row], str]) -> Grid:
+    """Where each run can be found again."""
+    columns = [
+        Column("Run", of("run_id"), numeric=False),
+        Column("Setting", label, numeric=False),
+        Column("Config", of("config_hash"), numeric=False, note="hash"),
+        Column("Seed", of("seed")),
+        Column("Checkpoint", of("checkpoint_hash"), numeric=False, note="hash"),
+        Column("Started", lambda row: moment(row["started_at"]), numeric=False),
+        Column("Trained", lambda row: "–" if is_missing(row["duration_s"]) else f"{row['duration_s']:,.0f}", note="seconds"),
+    ]
+    return Grid(columns, list(runs))

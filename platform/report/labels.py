@@ -1,0 +1,84 @@
+"""Labels beside points, where they cover neither each other nor the points."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+Points = NDArray[np.float64]  # (N, 2)
+Box = tuple[float, float, float, float]  # left, bottom, right, top; in points of the figure
+
+FONT_SIZE, REACH = 8.5, 6.0  # points; the reach of a mark, and of a label from it
+PLACES = {  # of a label around its point: sides (-1, 0, 1), the nearest to what one expects first
+    (1, 0): "left",
+    (0, 1): "center",
+    (0, -1): "center",
+    (-1, 0): "right",
+    (1, 1): "left",
+    (1, -1): "left",
+    (-1, 1): "right",
+    (-1, -1): "right",
+}
+
+
+def place_labels(axes: Axes, points: Points, texts: Sequence[str]) -> None:
+    """Writes a label beside each point."""
+    anchors = in_points(axes, points)
+    taken = [(x - REACH, y - REACH, x + REACH, y + REACH) for x, y in anchors]
+    for (x, y), point, text in zip(anchors, points, texts, strict=True):
+        boxes = {place: box_at(x, y, place, text) for place in PLACES}
+        place = min(boxes, key=lambda place: sum(overlap(boxes[place], other) for other in taken))
+        taken.append(boxes[place])
+        offset = ((REACH + 1) * place[0], (REACH + 1) * place[1])
+        vertical = {-1: "top", 0: "center", 1: "bottom"}[place[1]]
+        axes.annotate(
+            text, point, offset, textcoords="offset points", ha=PLACES[place], va=vertical, size=FONT_SIZE, zorder=4
+        )
+
+
+def in_points(axes: Axes, points: Points) -> Points:
+    """Where data lie in the figure; its limits and its layout have to be settled for that."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    figure.draw_without_rendering()
+    return axes.transData.transform(points) * 72 / figure.dpi
+
+
+def box_at(x: float, y: float, place: tuple[int, int], text: str) -> Box:
+    width, height = 0.56 * FONT_SIZE * len(text), 1.1 * FONT_SIZE
+    left = {-1: x - REACH - width, 0: x - width / 2, 1: x + REACH}[place[0]]
+    bottom = {-1: y - REACH - height, 0: y - height / 2, 1: y + REACH}[place[1]]
+    return left, bottom, left + width, bottom + height
+
+
+def overlap(a: Box, b: Box) -> float:
+    """The area that two boxes share."""
+    width, height = min(a[2], b[2]) - max(a[0], b[0]), min(a[3], b[3]) - max(a[1], b[1])
+    return max(0.0, width) * max(0.0, height)
+
+
+def spread(axes: Axes, ends: Points, texts: Sequence[str]) -> None:
+    """Writes labels in a column at the right, each as near to the end of its curve as the others leave room for."""
+    right, heights = ends[:, 0].max(), in_points(axes, ends)[:, 1]
+    order = np.argsort(heights)
+    places = apart(heights[order], 1.2 * FONT_SIZE)
+    for index, place in zip(order, places, strict=True):
+        x, y = ends[index]
+        axes.annotate(
+            texts[index],
+            (right, y),
+            (10, place - heights[index]),
+            textcoords="offset points",
+            va="center",
+            size=FONT_SIZE,
+            annotation_clip=False,
+        )
+
+
+def apart(heights: NDArray[np.float64], gap: float) -> NDArray[np.float64]:
+    """Rising heights at least a gap apart, moved up or down as little as that takes, all together."""
+    places = heights.copy()
+    for index in range(1, len(places)):
+        places[index] = max(places[index], places[index - 1] + gap)
+    return places - (places - heights).mean()

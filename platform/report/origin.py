@@ -1,0 +1,89 @@
+"""Where the numbers came from: data, code, machine, and the rows themselves."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from unlatent.platform import tables
+from unlatent.platform.report.findings import Row, SweepFindings
+from unlatent.platform.report.wording import METRICS, is_missing, moment, plain, plural
+from unlatent.platform.selection import COMPARABLE_IN
+from unlatent.platform.store import Store
+
+Facts = dict[str, str]
+
+
+def facts(runs: Sequence[Row]) -> Facts:
+    """What the runs have in common; where they differ, each value with how many runs have it."""
+    if not runs:
+        return {}
+    started = [row["started_at"] for row in runs if not is_missing(row["started_at"])]
+    ended = [row["ended_at"] for row in runs if not is_missing(row["ended_at"])]
+    return {
+        "Dataset": in_words([f"{row['dataset']}, hash {row['dataset_hash']}" for row in runs]),
+        "Git commit": in_words([commit(row) for row in runs]),
+        "Code version": in_words([plain(row["code_version"]) for row in runs]),
+        "Versions": in_words([versions(row) for row in runs]),
+        "Host": in_words([plain(row["host"]) for row in runs]),
+        "Device": in_words([f"{plain(row['device'])}, {plural(int(row['workers']), 'worker')}" for row in runs]),
+        "Trained": f"{moment(min(started, default=None))} to {moment(max(ended, default=None))}",
+    }
+
+
+def in_words(values: Sequence[str]) -> str:
+    counted = Counter(values).most_common()
+    return counted[0][0] if len(counted) == 1 else "; ".join(f"{value} ({plural(n, 'run')})" for value, n in counted)
+
+
+def commit(row: Row) -> str:
+    if is_missing(row["git_commit"]):
+        return "not run from a checkout"
+    return f"{row['git_commit']}{', with changes of its own' if row['git_dirty'] else ''}"
+
+
+def versions(row: Row) -> str:
+    names = {"unlatent": "unlatent_version", "Python": "python_version", "PyTorch": "torch_version", "Ray": "ray_version"}
+    return ", ".join(f"{name} {plain(row[column])}" for name, column in names.items())
+
+
+def measured_facts(settings: Row) -> Facts:
+    """Everything that the values of a metric depend on, beside the checkpoint."""
+    if not settings:
+        return {}
+    guidance = f"{settings['guidance']:g}"
+    if settings["guidance"] != 1:
+        guidance += f" for {settings['guidance_low']:g} < t < {settings['guidance_high']:g}"
+    network = plain(settings["network_evaluations"])
+    accuracy = settings["extractor_accuracy"]
+    extractor = settings["feature_extractor"] + ("" if is_missing(accuracy) else f", held-out accuracy {accuracy:.4f}")
+    return {
+        "Images drawn": f"{settings['samples']:,}, from seed {settings['seed']}, {settings['weights']} weights",
+        "Sampler": f"{settings['sampler']}, {settings['steps']} steps, {network} network rows an image",
+        "Guidance": guidance,
+        "Time shift": plain(settings["shift"]),
+        "Features": extractor,
+        "Reference": f"{settings['reference']}, of {settings['dataset']}",
+    }
+
+
+def pandas_lines(store: Store, sweep: SweepFindings) -> str:
+    """Python that makes the table of trials out of the Parquet files."""
+    runs, evaluations = (store.uri(tables.folder(table)) for table in ("runs", "evaluations"))
+    alike = " and ".join(f"{name} == {literal(sweep.settings[name])}" for name in COMPARABLE_IN if name in sweep.settings)
+    shown = [name for name in METRICS if name in sweep.metrics]
+    columns = ["run_id", "patch_size", "window", "attention", *sweep.varying, *shown, "forward_gflops", "status"]
+    lines = ["import pandas as pd", "", f"runs = pd.read_parquet({runs!r})", f"runs = runs[runs.sweep == {sweep.name!r}]"]
+    if sweep.settings:
+        lines += [
+            f"scores = pd.read_parquet({evaluations!r})",
+            f"scores = scores.query({alike!r})",
+            'scores = scores.pivot_table(index=["run_id", "checkpoint_hash"], columns="metric", values="value")',
+            'trials = runs.merge(scores, on=["run_id", "checkpoint_hash"], how="left")',
+            f"trials.sort_values({sweep.metric!r}, ascending={sweep.direction == 'min'})[{columns}]",
+        ]
+    else:
+        lines.append(f"runs[{columns}]")
+    return "\n".join(lines)
+
+
+def literal(value: object) -> str:
+    return repr(value.item() if hasattr(value, "item") else value)

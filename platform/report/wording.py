@@ -1,0 +1,102 @@
+"""Numbers, times and settings as a reader wants them."""
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+
+NOTHING = "–"
+
+METRICS = {  # name -> title, what it tells
+    "fid": ("FID", "distance between the features of real and generated images; 0 is best"),
+    "kid": ("KID", "the same distance by a kernel, unbiased in the number of images; 0 is best"),
+    "class_agreement": ("Class agreement", "share of images that the classifier takes for the class asked for"),
+    "precision": ("Precision", "share of generated images that lie among the real ones"),
+    "recall": ("Recall", "share of real images that lie among the generated ones"),
+    "nearest_neighbour": ("Nearest neighbour", "mean distance to the nearest training image; near 0, images are copies"),
+    "nearest_neighbour_held_out": ("… of held-out images", "the same distance for real images that were not trained on"),
+    "patch_period_energy": ("Patch period", "contrast that repeats with every patch, relative to real images; 1 is theirs"),
+    "seconds_per_image": ("Seconds per image", "to draw one, in the evaluation's batches"),
+}
+
+
+def metric_title(metric: str) -> str:
+    return METRICS[metric][0] if metric in METRICS else metric.replace("_", " ")
+
+
+def metric_meaning(metric: str) -> str:
+    return METRICS[metric][1] if metric in METRICS else ""
+
+
+def is_missing(value: Any) -> bool:
+    return value is None or bool(pd.isna(value))
+
+
+def number(value: Any, digits: int = 3) -> str:
+    """A number to so many significant digits, its whole part in full."""
+    if is_missing(value):
+        return NOTHING
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -5:
+        return f"{value:.{digits - 1}e}"
+    return f"{value:,.{max(0, digits - 1 - exponent)}f}"
+
+
+def count(value: Any) -> str:
+    return NOTHING if is_missing(value) else f"{int(value):,}"
+
+
+def share(value: Any) -> str:
+    return NOTHING if is_missing(value) else f"{100 * value:.1f} %"
+
+
+def moment(value: Any) -> str:
+    return NOTHING if is_missing(value) else f"{value:%Y-%m-%d %H:%M} UTC"
+
+
+def metric_value(metric: str, value: Any) -> str:
+    return share(value) if metric in {"class_agreement", "precision", "recall"} else number(value)
+
+
+def plain(value: Any) -> str:
+    """Any value of a table as text."""
+    if is_missing(value):
+        return NOTHING
+    if isinstance(value, datetime):
+        return moment(value)
+    if isinstance(value, float):
+        return f"{value:g}"
+    return str(value)
+
+
+def plural(many: int, noun: str) -> str:
+    return f"{many:,} {noun}" + ("" if many == 1 else "s")
+
+
+def listed(parts: Sequence[str]) -> str:
+    """`a, b and c`."""
+    return " and ".join([*([", ".join(parts[:-1])] if parts[:-1] else []), *parts[-1:]])
+
+
+def setting(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
+    """A run's place in a sweep, short enough for a label: `p4/w2`, `p4, no attention`."""
+    if run["pixel_depth"] == 0:
+        compaction = ", no pixel level"
+    else:
+        compaction = f"/w{run['window']}" if run["attention"] else ", no attention"
+    return " ".join([f"p{run['patch_size']}{compaction}", *(f"{name}={plain(run[name])}" for name in others)])
+
+
+def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
+    if run["pixel_depth"] == 0:
+        compaction = "without a pixel level"
+    elif run["attention"]:
+        compaction = f"compacted by windows of {run['window']} × {run['window']}"
+    else:
+        compaction = "without attention between pixel tokens"
+    parts = [f"patch size {run['patch_size']} {compaction}", *(f"{name} {plain(run[name])}" for name in others)]
+    return ", ".join(parts)

@@ -1,0 +1,206 @@
+"""Training runs as rows of `runs`: what identifies one, and what becomes of it."""
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import pyarrow.compute as pc
+
+from unlatent.models import cost
+from unlatent.platform import checkpoints, tables
+from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.config import Config, to_yaml
+from unlatent.platform.datasets import Dataset
+from unlatent.platform.provenance import is_gone, now, process, provenance
+from unlatent.platform.schemas import RUNS
+from unlatent.platform.store import Store
+
+# Settings that say how a run is watched, not what it computes.
+OUTSIDE_IDENTITY = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "grid_samples"}
+
+DONE = ("succeeded", "stopped_early")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as planned: a config fitted to its dataset, and the name that follows from it."""
+
+    run_id: str
+    config: Config
+    dataset: Dataset
+    identity: dict[str, Any]  # flat: what two executions of one run must agree on
+    sweep: str | None = None
+
+    @property
+    def config_hash(self) -> str:
+        return short_hash(self.identity)
+
+
+def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
+    """Fits the config to its dataset and names the run: `train.run`, or by the hash of all that decides its result."""
+    shape = {"image_size": dataset.image_size, "channels": dataset.channels, "classes": len(dataset.classes)}
+    fitted = replace(config, model=replace(config.model, **shape))
+    train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
+    identity = flatten({"model": asdict(fitted.model), "data": {"hash": dataset.hash}, "train": train})
+    run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
+    return Run(run_id, fitted, dataset, identity, sweep)
+
+
+def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        flat |= flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
+    return flat
+
+
+def short_hash(content: Any) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:10]
+
+
+def is_done(store: Store, run: Run) -> bool:
+    """Whether the run has come to its end and its last checkpoint is still there.
+
+    Raises ValueError where a run of this name has been started with other settings.
+    """
+    row = tables.row(store, "runs", run.run_id)
+    if row is None:
+        return False
+    refuse_other_settings(store, run)
+    if row["status"] != "succeeded" or row["images_seen"] < run.config.train.total_images:
+        return False
+    return store.exists(f"{row['checkpoint']}/meta.json")
+
+
+def refuse_other_settings(store: Store, run: Run) -> None:
+    """Length may change between two executions of a run of one name; model, data and the rest of training may not."""
+    path = identity_path(run.run_id)
+    if not store.exists(path):
+        return
+    before = json.loads(store.read_bytes(path))
+    changed = {key for key in before.keys() | run.identity.keys() if before.get(key) != run.identity.get(key)}
+    for key in sorted(changed - {"train.total_images"}):
+        raise ValueError(
+            f"run {run.run_id!r} was started with {key}={before.get(key)}, not {run.identity.get(key)}; "
+            "give train.run another name, or the old setting"
+        )
+
+
+def identity_path(run_id: str) -> str:
+    return f"artifacts/{run_id}/identity.json"
+
+
+def begin(store: Store, run: Run, device: str) -> dict[str, Any]:
+    """Writes the row of a run that starts or goes on. Returns it."""
+    refuse_other_settings(store, run)
+    store.write_bytes(identity_path(run.run_id), json.dumps(run.identity).encode())
+    before = tables.row(store, "runs", run.run_id) or {}
+    row: dict[str, Any] = dict.fromkeys(RUNS)
+    kept = ("duration_s", "started_at", "loss", "images_per_s", "peak_memory_bytes")
+    row |= {name: before.get(name) for name in kept}
+    row |= {
+        "run_id": run.run_id,
+        "sweep": run.sweep,
+        "status": "running",
+        "config": to_yaml(run.config),
+        "config_hash": run.config_hash,
+        "seed": run.config.train.seed,
+        "dataset": run.dataset.name,
+        "dataset_hash": run.dataset.hash,
+        "images_seen": 0,
+        "device": device,
+        "workers": run.config.cluster.workers,
+        **knobs(run.config),
+        **costs(run.config),
+        **provenance(),
+        **process(),
+        "started_at": row["started_at"] or now(),
+        "updated_at": now(),
+        "duration_s": row["duration_s"] or 0.0,
+    }
+    tables.replace(store, "runs", row)
+    return row
+
+
+def knobs(config: Config) -> dict[str, Any]:
+    """The columns of `schemas.KNOBS`."""
+    model, train = config.model, config.train
+    return {
+        "window": model.window,
+        "attention": model.compaction.attention,
+        "attention_width": model.attention_width,
+        "attention_heads": model.attention_heads,
+        **{name: value for name, value in asdict(model).items() if name != "compaction"},
+        "batch_size": train.batch_size,
+        "learning_rate": train.learning_rate,
+        "total_images": train.total_images,
+    }
+
+
+def costs(config: Config) -> dict[str, Any]:
+    return {
+        "parameters": cost.parameters(config.model),
+        "forward_gflops": cost.forward_gflops(config.model),
+        "activation_bytes": cost.activation_bytes(config.model),
+    }
+
+
+def at_checkpoint(config: Config, checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a new checkpoint changes in its run's row."""
+    return {
+        "images_seen": checkpoint.images_seen,
+        "training_gflops": cost.training_gflops(config.model) * checkpoint.images_seen,
+        "checkpoint": checkpoint.path,
+        "checkpoint_hash": checkpoint.hash,
+    }
+
+
+def update(store: Store, row: dict[str, Any], changes: dict[str, Any]) -> None:
+    """Changes a run's row, here and in the table."""
+    row |= changes | {"updated_at": now()}
+    tables.replace(store, "runs", row)
+
+
+def end(store: Store, row: dict[str, Any], status: str, error: str | None = None) -> None:
+    update(store, row, {"status": status, "error": error, "ended_at": now()})
+
+
+def mark_lost(store: Store) -> list[str]:
+    """Gives `lost` to runs and sweeps that are said to be running and whose process is gone. Returns their names."""
+    lost = []
+    for table, key in (("runs", "run_id"), ("sweeps", "sweep")):
+        for name in tables.read(store, table, where=pc.field("status") == "running")[key]:
+            row = tables.row(store, table, name)
+            if row and row["status"] == "running" and is_gone(row):
+                tables.replace(store, table, row | {"status": "lost"})
+                lost.append(name)
+    return lost
+
+
+def unfinished_files(store: Store) -> frozenset[str]:
+    """Names in `steps` that a run may yet take back: those of every run that has not come to its end."""
+    rows = tables.read(store, "runs")
+    ended = set(rows["run_id"][rows["status"].isin(DONE)])
+    return frozenset(name for name in tables.names(store, "steps") if name.rpartition(".")[0] not in ended)
+
+
+def find(store: Store, run_id: str) -> dict[str, Any]:
+    """The row of a run.
+
+    Raises ValueError where there is none.
+    """
+    row = tables.row(store, "runs", run_id)
+    if row is None:
+        raise ValueError(f"run={run_id!r} is not in {store.uri('results/runs')}; `unlatent results runs` lists them")
+    return row
+
+
+def last_checkpoint(store: Store, run_id: str) -> Checkpoint:
+    """A run's last whole checkpoint.
+
+    Raises ValueError where there is none.
+    """
+    checkpoint, passed_over = checkpoints.newest(store, find(store, run_id)["run_id"])
+    if checkpoint is None:
+        raise ValueError("; ".join([f"run={run_id!r} has no checkpoint", *passed_over]))
+    return checkpoint

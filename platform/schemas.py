@@ -1,0 +1,203 @@
+"""What every results table holds: names, Arrow types, units, meaning. The one place that says so.
+
+Changes only add. A column's unit is in its name where it has one (`_s` seconds, `_bytes`, `_gflops` 10⁹ floating-point
+operations).
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+SCHEMA_VERSION = 1
+
+TEXT, WHOLE, REAL, YES_NO = pa.string(), pa.int64(), pa.float64(), pa.bool_()
+TIME = pa.timestamp("us", tz="UTC")
+
+Columns = dict[str, tuple[pa.DataType, str]]
+
+PROVENANCE: Columns = {
+    "git_commit": (TEXT, "commit of the code, where it runs from a checkout"),
+    "git_dirty": (YES_NO, "whether that checkout had changes of its own"),
+    "code_version": (TEXT, "hash of the package's own sources"),
+    "unlatent_version": (TEXT, "release of this package"),
+    "python_version": (TEXT, ""),
+    "torch_version": (TEXT, ""),
+    "ray_version": (TEXT, ""),
+    "host": (TEXT, "name of the machine that wrote the row"),
+}
+
+KNOBS: Columns = {
+    "image_size": (WHOLE, "pixels on a side"),
+    "channels": (WHOLE, "1 grey, 3 colour"),
+    "classes": (WHOLE, "number of classes"),
+    "patch_size": (WHOLE, "p, pixels on a side of a patch"),
+    "window": (WHOLE, "w, pixels on a side merged into one attention token of the pixel level"),
+    "attention": (YES_NO, "whether the pixel level attends between patches"),
+    "attention_width": (WHOLE, "A, width of that attention"),
+    "attention_heads": (WHOLE, "its heads"),
+    "width": (WHOLE, "D, width of the patch level"),
+    "heads": (WHOLE, "heads of the patch level"),
+    "patch_depth": (WHOLE, "N, patch blocks"),
+    "pixel_width": (WHOLE, "D_pix, width of a pixel token"),
+    "pixel_depth": (WHOLE, "M, pixel blocks; 0 is a plain DiT on patches"),
+    "norm": (TEXT, "rms or layer"),
+    "position": (TEXT, "rope or sincos"),
+    "adaln": (TEXT, "what modulates the pixel level: pixel, patch or global"),
+    "modulation": (TEXT, "pre or post"),
+    "prediction": (TEXT, "velocity or data"),
+    "batch_size": (WHOLE, "images a step, over all workers"),
+    "learning_rate": (REAL, "peak of the schedule"),
+    "total_images": (WHOLE, "images the run is to see"),
+}
+
+RUNS: Columns = {
+    "run_id": (TEXT, "key"),
+    "sweep": (TEXT, "the sweep that this run is a trial of, else null"),
+    "status": (TEXT, "running, succeeded, failed, stopped_early or lost"),
+    "error": (TEXT, "why it failed"),
+    "config": (TEXT, "the resolved config, YAML"),
+    "config_hash": (TEXT, "identity: model, data and training settings"),
+    "seed": (WHOLE, ""),
+    "dataset": (TEXT, ""),
+    "dataset_hash": (TEXT, ""),
+    **KNOBS,
+    "parameters": (WHOLE, "of the network"),
+    "forward_gflops": (REAL, "one image, forward; 2 per multiply-add"),
+    "training_gflops": (REAL, "forward and backward, of all images seen"),
+    "activation_bytes": (WHOLE, "one image in training, float32, estimated"),
+    "images_seen": (WHOLE, "up to the last checkpoint"),
+    "loss": (REAL, "mean over the last logged interval"),
+    "images_per_s": (REAL, "mean over the run's own steps"),
+    "duration_s": (REAL, "in training steps, over all attempts"),
+    "peak_memory_bytes": (WHOLE, "of one worker: device memory, or resident memory on a CPU"),
+    "checkpoint": (TEXT, "the last one, relative to the store"),
+    "checkpoint_hash": (TEXT, ""),
+    "device": (TEXT, "name of the device of one worker"),
+    "workers": (WHOLE, "data-parallel workers"),
+    **PROVENANCE,
+    "pid": (WHOLE, "process of the first worker"),
+    "process_started_at": (TIME, "tells that process from a later one of the same number"),
+    "started_at": (TIME, "first start"),
+    "updated_at": (TIME, ""),
+    "ended_at": (TIME, "null while running"),
+}
+
+STEPS: Columns = {
+    "run_id": (TEXT, ""),
+    "images_seen": (WHOLE, "at the end of the logged interval"),
+    "step": (WHOLE, "optimizer steps so far"),
+    "loss": (REAL, "mean over the interval"),
+    "grad_norm": (REAL, "global, before clipping, mean over the interval"),
+    "learning_rate": (REAL, "at the interval's end"),
+    "images_per_s": (REAL, "over all workers"),
+    "data_wait_share": (REAL, "share of the interval spent waiting for data"),
+    "memory_bytes": (WHOLE, "peak so far of the first worker"),
+    "logged_at": (TIME, ""),
+}
+
+EVALUATIONS: Columns = {
+    "evaluation_id": (TEXT, "hash of everything the values depend on"),
+    "run_id": (TEXT, ""),
+    "checkpoint": (TEXT, "relative to the store"),
+    "checkpoint_hash": (TEXT, ""),
+    "weights": (TEXT, "ema or raw"),
+    "images_seen": (WHOLE, "by the checkpoint"),
+    "metric": (TEXT, "fid, kid, precision, recall, class_agreement, …"),
+    "value": (REAL, ""),
+    "samples": (WHOLE, "n, generated images"),
+    "sampler": (TEXT, ""),
+    "steps": (WHOLE, "sampling steps"),
+    "guidance": (REAL, "scale; 1 is none"),
+    "guidance_low": (REAL, "guided for low < t < high"),
+    "guidance_high": (REAL, ""),
+    "shift": (REAL, "time shift"),
+    "seed": (WHOLE, ""),
+    "feature_extractor": (TEXT, "inception, or classifier:<dataset hash>"),
+    "extractor_accuracy": (REAL, "held-out accuracy of a classifier"),
+    "reference": (TEXT, "hash of the reference features"),
+    "dataset": (TEXT, ""),
+    "dataset_hash": (TEXT, ""),
+    "network_evaluations": (REAL, "network rows per image"),
+    "duration_s": (REAL, "of the whole evaluation"),
+    "device": (TEXT, ""),
+    "evaluated_at": (TIME, ""),
+}
+
+SWEEPS: Columns = {
+    "sweep": (TEXT, "key"),
+    "status": (TEXT, "running, succeeded, failed or lost"),
+    "error": (TEXT, ""),
+    "question": (TEXT, "what the sweep is to decide"),
+    "definition": (TEXT, "the resolved definition, YAML"),
+    "definition_hash": (TEXT, "a changed definition under the same name is refused"),
+    "scheduler": (TEXT, ""),
+    "metric": (TEXT, "the objective"),
+    "direction": (TEXT, "min or max"),
+    "total_images": (WHOLE, "budget of a trial"),
+    "trials": (WHOLE, "planned"),
+    "pruned": (WHOLE, "combinations that cannot work, left out beforehand"),
+    "succeeded": (WHOLE, ""),
+    "stopped_early": (WHOLE, ""),
+    "failed": (WHOLE, ""),
+    "best_run_id": (TEXT, ""),
+    "best_value": (REAL, ""),
+    "duration_s": (REAL, "of the last execution"),
+    **PROVENANCE,
+    "pid": (WHOLE, ""),
+    "process_started_at": (TIME, ""),
+    "started_at": (TIME, "of the last execution"),
+    "ended_at": (TIME, ""),
+}
+
+PIPELINE_STEPS: Columns = {
+    "execution_id": (TEXT, ""),
+    "pipeline": (TEXT, ""),
+    "step": (TEXT, ""),
+    "action": (TEXT, "ran, skipped or failed"),
+    "reason": (TEXT, "why it ran or was skipped"),
+    "key": (TEXT, "hash of its config, its inputs and the code"),
+    "attempt": (WHOLE, "1 is the first try"),
+    "error": (TEXT, ""),
+    "duration_s": (REAL, ""),
+    **PROVENANCE,
+    "started_at": (TIME, ""),
+    "ended_at": (TIME, ""),
+}
+
+DEPLOYMENTS: Columns = {
+    "deployment_id": (TEXT, ""),
+    "run_id": (TEXT, ""),
+    "checkpoint": (TEXT, "relative to the store"),
+    "checkpoint_hash": (TEXT, ""),
+    "metric": (TEXT, "that chose the checkpoint; null when it was named"),
+    "value": (REAL, ""),
+    "status": (TEXT, "ready or failed"),
+    "error": (TEXT, ""),
+    "url": (TEXT, ""),
+    "ready_after_s": (REAL, ""),
+    **PROVENANCE,
+    "deployed_at": (TIME, ""),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table's schema, and the column whose value names the one file of a row that changes."""
+
+    schema: pa.Schema
+    key: str | None = None
+
+
+def table(columns: Columns, key: str | None = None) -> Table:
+    fields = [pa.field(name, kind, metadata={"meaning": meaning}) for name, (kind, meaning) in columns.items()]
+    return Table(pa.schema([*fields, pa.field("schema_version", WHOLE)]), key)
+
+
+TABLES = {
+    "runs": table(RUNS, key="run_id"),
+    "steps": table(STEPS),
+    "evaluations": table(EVALUATIONS),
+    "sweeps": table(SWEEPS, key="sweep"),
+    "pipeline_steps": table(PIPELINE_STEPS),
+    "deployments": table(DEPLOYMENTS),
+}

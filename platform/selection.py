@@ -1,0 +1,82 @@
+"""The best checkpoint, by a metric, among rows that may be compared."""
+
+from typing import Any
+
+import pandas as pd
+import pyarrow.compute as pc
+
+from unlatent.platform import tables
+from unlatent.platform.config import Config
+from unlatent.platform.store import Store
+
+DIRECTIONS = {
+    "fid": "min",
+    "kid": "min",
+    "class_agreement": "max",
+    "precision": "max",
+    "recall": "max",
+}
+
+# Values that differ in one of these measure different things.
+COMPARABLE_IN = (
+    "weights",
+    "samples",
+    "sampler",
+    "steps",
+    "guidance",
+    "guidance_low",
+    "guidance_high",
+    "shift",
+    "seed",
+    "feature_extractor",
+    "reference",
+)
+
+
+def measured_as(config: Config) -> dict[str, Any]:
+    """The columns of `evaluations` that a config's own evaluation would fill in."""
+    sampler, evaluation = config.sampler, config.evaluation
+    return {
+        "weights": evaluation.weights,
+        "samples": evaluation.samples,
+        "seed": evaluation.seed,
+        "sampler": sampler.name,
+        "steps": sampler.steps,
+        "guidance": sampler.guidance,
+        "guidance_low": sampler.guidance_low,
+        "guidance_high": sampler.guidance_high,
+        "shift": sampler.shift,
+    }
+
+
+def evaluations(store: Store, metric: str, where: dict[str, Any]) -> pd.DataFrame:
+    """The rows of a metric that have these values in these columns."""
+    condition = pc.field("metric") == metric
+    for column, value in where.items():
+        condition &= pc.field(column).isin(value) if isinstance(value, list) else pc.field(column) == value
+    return tables.read(store, "evaluations", condition)
+
+
+def best_checkpoint(store: Store, metric: str, where: dict[str, Any] | None = None) -> dict[str, Any]:
+    """The row of `evaluations` with the best value whose checkpoint still exists.
+
+    Raises ValueError for a metric without a better and a worse, when there is nothing to choose from, and when the rows
+    differ in what their values depend on.
+    """
+    if metric not in DIRECTIONS:
+        raise ValueError(f"metric={metric!r} is not one that checkpoints are ranked by: {', '.join(DIRECTIONS)}")
+    rows = evaluations(store, metric, where or {})
+    kept = [store.exists(f"{path}/meta.json") for path in rows["checkpoint"]]
+    rows = rows[kept]
+    if rows.empty:
+        raise ValueError(f"no checkpoint in {store.root} has a {metric} yet; `unlatent evaluate RUN` measures one")
+    refuse_incomparable(rows, metric)
+    best = rows.sort_values("value", ascending=DIRECTIONS[metric] == "min", kind="stable").iloc[0]
+    return {str(name): value for name, value in best.items()}
+
+
+def refuse_incomparable(rows: pd.DataFrame, metric: str) -> None:
+    differing = [column for column in COMPARABLE_IN if rows[column].nunique(dropna=False) > 1]
+    if differing:
+        found = "; ".join(f"{name}: {', '.join(map(str, sorted(rows[name].unique())))}" for name in differing)
+        raise ValueError(f"values of {metric} cannot be ranked, they differ in {found}; name a run or a checkpoint")

@@ -1,0 +1,118 @@
+"""What the endpoint sends back: OpenAI's answers and stream events, and with each image what makes it again."""
+
+import asyncio
+import base64
+import io
+import json
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL.PngImagePlugin import PngInfo
+
+from unlatent.platform.generation import to_image
+from unlatent.platform.serving.errors import Refusal
+from unlatent.platform.serving.generator import Order, Picture
+from unlatent.platform.serving.model_card import ModelCard
+from unlatent.platform.serving.requests import GenerationRequest
+
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Words the answers to one request."""
+
+    request: GenerationRequest
+    order: Order
+    card: ModelCard
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    def whole(self, images: list[Answer]) -> Answer:
+        """The answer of a request that does not stream."""
+        return {
+            "created": self.created,
+            "background": "opaque",
+            "output_format": self.request.output_format,
+            "size": self.card.size,
+            "usage": self.usage(len(images)),
+            "data": images,
+        }
+
+    async def event(self, picture: Picture) -> str:
+        """One picture as a server-sent event."""
+        kind = "completed" if picture.partial is None else "partial_image"
+        content = {
+            "type": f"image_generation.{kind}",
+            "created_at": self.created,
+            "size": self.card.size,
+            "quality": "auto",
+            "background": "opaque",
+            "output_format": self.request.output_format,
+            "image_index": picture.index,
+            "steps_done": picture.steps_done,
+            **await self.image(picture),
+        }
+        if picture.partial is None:
+            content["usage"] = self.usage(1)
+        else:
+            content["partial_image_index"] = picture.partial
+        return server_sent(content["type"], content)
+
+    async def image(self, picture: Picture) -> Answer:
+        """An image with what makes it again: its settings are fields of a request."""
+        origin = {
+            "seed": self.order.seeds[picture.index],
+            "model": self.card.id,
+            "checkpoint_hash": self.card.checkpoint_hash,
+            "settings": self.settings(),
+        }
+        content = await asyncio.to_thread(encode, picture, self.request.output_format, origin)
+        return {"b64_json": base64.b64encode(content).decode(), **origin}
+
+    def settings(self) -> Answer:
+        used = self.order.settings
+        return {
+            "prompt": self.card.classes[self.order.labels[0]],
+            "steps": used.steps,
+            "guidance": used.guidance,
+            "guidance_interval": [used.guidance_low, used.guidance_high],
+            "sampler": used.name,
+        }
+
+    def usage(self, images: int) -> Answer:
+        """In OpenAI's terms. A token is a patch of the image; a class is no text."""
+        tokens = images * self.card.network.grid**2
+        return {
+            "input_tokens": 0,
+            "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
+            "output_tokens": tokens,
+            "total_tokens": tokens,
+        }
+
+
+def encode(picture: Picture, output_format: str, origin: Answer) -> bytes:
+    """The image as a file; a PNG carries its origin as text chunks."""
+    file, chunks = io.BytesIO(), PngInfo()
+    for name, value in origin.items():
+        chunks.add_text(name, value if isinstance(value, str) else json.dumps(value))
+    options: dict[str, Any] = {"png": {"pnginfo": chunks}, "jpeg": {"quality": 95}, "webp": {"lossless": True}}
+    to_image(picture.pixels).save(file, output_format, **options[output_format])
+    return file.getvalue()
+
+
+def server_sent(event: str, content: Answer) -> str:
+    return f"event: {event}\ndata: {json.dumps(content)}\n\n"
+
+
+async def event_stream(first: Picture, rest: AsyncGenerator[Picture], answers: Answers) -> AsyncIterator[str]:
+    """The events of a whole order. A refusal once the stream has begun is an event too: its status can't be."""
+    async with aclosing(rest):
+        yield await answers.event(first)
+        try:
+            async for picture in rest:
+                yield await answers.event(picture)
+        except Refusal as refusal:
+            yield server_sent("error", refusal.body())

@@ -1,0 +1,95 @@
+"""The endpoint: OpenAI's images API over one model, and the page that uses it."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+from fastapi import FastAPI, Request
+from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+
+from unlatent.platform.provenance import release
+from unlatent.platform.serving.answers import Answer, Answers, event_stream
+from unlatent.platform.serving.config import ServeConfig
+from unlatent.platform.serving.errors import Refusal, answer_like_openai
+from unlatent.platform.serving.gate import Gate
+from unlatent.platform.serving.generator import Generator, Picture
+from unlatent.platform.serving.model_card import ModelCard
+from unlatent.platform.serving.patience import until_deadline, while_client_waits
+from unlatent.platform.serving.requests import GenerationRequest, order_of
+
+PAGE = Path(__file__).parent / "page"
+
+
+def create_app(generator: Generator, config: ServeConfig) -> FastAPI:
+    app = FastAPI(title="Unlatent", version=release("unlatent") or "unreleased", docs_url=None, redoc_url=None)
+    app.add_middleware(Gate, token=config.token)
+    answer_like_openai(app)
+    add_images(app, generator, config)
+    add_models(app, generator)
+    add_page(app)
+    return app
+
+
+def add_images(app: FastAPI, generator: Generator, config: ServeConfig) -> None:
+    @app.post("/v1/images/generations")
+    async def create_images(request: GenerationRequest, http: Request) -> Response:
+        """Makes images. The same model, settings and seed give the same image, up to rounding.
+
+        With stream the answer is server-sent events: image_generation.partial_image, image_generation.completed.
+        """
+        card = loaded(generator)
+        order = order_of(request, card, config.max_steps)
+        answers = Answers(request, order, card)
+        pictures = until_deadline(generator.images(order), config.deadline_s)
+        if request.stream:  # begins with the first picture, so that a refusal before it still has its status
+            first = await while_client_waits(http, anext(pictures))
+            return StreamingResponse(event_stream(first, pictures, answers), media_type="text/event-stream")
+        return JSONResponse(await while_client_waits(http, whole_answer(pictures, answers)))
+
+
+async def whole_answer(pictures: AsyncGenerator[Picture], answers: Answers) -> Answer:
+    done = sorted([picture async for picture in pictures], key=lambda picture: picture.index)
+    return answers.whole([await answers.image(picture) for picture in done])
+
+
+def add_models(app: FastAPI, generator: Generator) -> None:
+    @app.get("/v1/models")
+    def list_models() -> Answer:
+        """The deployed model: what it is, how it was measured."""
+        return {"object": "list", "data": [loaded(generator).to_json()]}
+
+    @app.get("/v1/models/{model_id}")
+    def get_model(model_id: str) -> Answer:
+        card = loaded(generator)
+        if model_id != card.id:
+            message = f"model={model_id!r} is not deployed here; {card.id} is"
+            raise Refusal(404, message, "model", "model_not_found")
+        return card.to_json()
+
+    @app.get("/health")
+    def health() -> Answer:
+        """The endpoint is alive."""
+        return {"status": "alive"}
+
+    @app.get("/ready")
+    def ready() -> Answer:
+        """A model is loaded and has made an image."""
+        return {"status": "ready", "model": loaded(generator).id}
+
+
+def loaded(generator: Generator) -> ModelCard:
+    if generator.card is None:
+        raise Refusal(503, "no model is loaded yet", code="model_not_loaded", retry_after_s=1)
+    return generator.card
+
+
+def add_page(app: FastAPI) -> None:
+    @app.get("/", include_in_schema=False)
+    def page() -> Response:
+        return FileResponse(PAGE / "index.html")
+
+    @app.get("/docs", include_in_schema=False)
+    def docs() -> Response:
+        return FileResponse(PAGE / "docs.html")
+
+    app.mount("/page", StaticFiles(directory=PAGE))

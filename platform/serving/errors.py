@@ -1,0 +1,75 @@
+"""Refusals, in the error body that OpenAI's clients read."""
+
+from http import HTTPStatus
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic_core import ErrorDetails
+from starlette.exceptions import HTTPException
+
+ErrorBody = dict[str, dict[str, str | None]]
+
+
+class Refusal(HTTPException):
+    """A request that is not carried out: which field is wrong, and what would do."""
+
+    def __init__(
+        self, status: int, message: str, param: str | None = None, code: str | None = None, retry_after_s: int = 0
+    ) -> None:
+        super().__init__(status, message, {"Retry-After": str(retry_after_s)} if retry_after_s else None)
+        self.param, self.code = param, code
+
+    def body(self) -> ErrorBody:
+        return error_body(self.status_code, self.detail, self.param, self.code)
+
+    def response(self) -> JSONResponse:
+        return JSONResponse(self.body(), self.status_code, headers=self.headers)
+
+
+def error_body(status: int, message: str, param: str | None = None, code: str | None = None) -> ErrorBody:
+    kinds = {401: "authentication_error", 429: "rate_limit_error"}
+    kind = kinds.get(status, "server_error" if status >= 500 else "invalid_request_error")
+    return {"error": {"message": message, "type": kind, "param": param, "code": code}}
+
+
+def answer_like_openai(app: FastAPI) -> None:
+    """Every error of the app, also one of the framework's own, gets OpenAI's body."""
+
+    @app.exception_handler(HTTPException)
+    async def refused(request: Request, error: HTTPException) -> JSONResponse:
+        if isinstance(error, Refusal):
+            return error.response()
+        message = f"{request.method} {request.url.path}: {error.detail}"
+        code = HTTPStatus(error.status_code).name.lower()
+        return JSONResponse(error_body(error.status_code, message, None, code), error.status_code, error.headers)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
+        return refusal_of(error.errors()[0]).response()
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        body = error_body(500, "the server failed on this request; its log says how", code="internal_error")
+        return JSONResponse(body, 500, {"Connection": "close"})  # which the server does after an error of the app
+
+
+def refusal_of(error: ErrorDetails) -> Refusal:
+    """The first thing that validation found wrong, with the field, its value and the limit."""
+    kind, path, value = error["type"], error["loc"][1:], error["input"]
+    if kind == "json_invalid":
+        return Refusal(400, f"the body is not JSON: {error['ctx']['error']}", code=kind)
+    if not path:
+        return Refusal(400, "the body is not a JSON object sent as application/json", code="not_an_object")
+    param = ".".join(str(part) for part in path)
+    if kind == "missing":
+        return Refusal(422, f"{param} is required", param, kind)
+    if kind == "extra_forbidden":
+        return Refusal(422, f"{param} is not supported here; /docs lists the fields that are", param, "unknown_field")
+    reason = error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix(f"{param} ")
+    return Refusal(422, f"{param}={shown(value)}: {reason[0].lower()}{reason[1:]}", param, kind)
+
+
+def shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."

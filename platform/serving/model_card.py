@@ -1,0 +1,97 @@
+"""What /v1/models says about the model that answers."""
+
+import dataclasses
+import json
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow.dataset as ds
+
+from unlatent.models.config import PixelTransformerConfig
+from unlatent.models.cost import forward_gflops, parameters
+from unlatent.models.samplers import SamplerConfig
+from unlatent.platform import tables
+from unlatent.platform.generation import LoadedModel
+from unlatent.platform.store import Store
+
+METRIC_COLUMNS = [
+    "metric", "value", "samples", "sampler", "steps", "guidance", "guidance_low", "guidance_high", "shift", "seed",
+    "feature_extractor", "reference", "dataset", "evaluated_at",
+]  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard:
+    run_id: str
+    checkpoint: str
+    checkpoint_hash: str
+    weights: str
+    images_seen: int
+    classes: list[str]
+    network: PixelTransformerConfig
+    sampler: SamplerConfig  # for what a request leaves open
+    metrics: list[dict[str, Any]]  # rows of `evaluations`, each with what its value depends on
+    created: int = field(default_factory=lambda: int(time.time()))
+
+    @property
+    def id(self) -> str:
+        return f"{self.run_id}-{self.checkpoint_hash[:8]}"
+
+    @property
+    def size(self) -> str:
+        return f"{self.network.image_size}x{self.network.image_size}"
+
+    def label_of(self, prompt: str) -> int:
+        """The class that a prompt names, by its name or its index.
+
+        Raises ValueError naming the classes there are.
+        """
+        if prompt in self.classes:
+            return self.classes.index(prompt)
+        if prompt.isascii() and prompt.isdecimal() and int(prompt) < len(self.classes):
+            return int(prompt)
+        names = ", ".join(self.classes[:20]) + (", … (/v1/models has them all)" if len(self.classes) > 20 else "")
+        raise ValueError(f"{prompt!r} is not one of the model's {len(self.classes)} classes: {names}")
+
+    def to_json(self) -> dict[str, Any]:
+        """OpenAI's fields of a model, then ours."""
+        return {
+            "id": self.id,
+            "object": "model",
+            "created": self.created,
+            "owned_by": "unlatent",
+            "run_id": self.run_id,
+            "checkpoint": self.checkpoint,
+            "checkpoint_hash": self.checkpoint_hash,
+            "weights": self.weights,
+            "images_seen": self.images_seen,
+            "size": self.size,
+            "classes": self.classes,
+            "network": {**dataclasses.asdict(self.network), "window": self.network.window},
+            "parameters": parameters(self.network),
+            "forward_gflops": forward_gflops(self.network),
+            "sampler": dataclasses.asdict(self.sampler),
+            "metrics": self.metrics,
+        }
+
+
+def model_card(model: LoadedModel, store: Store) -> ModelCard:
+    return ModelCard(
+        run_id=model.run_id,
+        checkpoint=model.checkpoint,
+        checkpoint_hash=model.checkpoint_hash,
+        weights=model.weights,
+        images_seen=model.images_seen,
+        classes=model.classes,
+        network=model.network.config,
+        sampler=model.sampler,
+        metrics=metrics_of(model, store),
+    )
+
+
+def metrics_of(model: LoadedModel, store: Store) -> list[dict[str, Any]]:
+    """What was measured of these very weights, oldest first."""
+    same = (ds.field("checkpoint_hash") == model.checkpoint_hash) & (ds.field("weights") == model.weights)
+    rows = tables.read(store, "evaluations", same).sort_values("evaluated_at")[METRIC_COLUMNS]
+    return json.loads(rows.to_json(orient="records", date_format="iso", double_precision=15))

@@ -1,0 +1,82 @@
+"""What a training run measures as it goes: rows of `steps`, one for each logged interval."""
+
+import math
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from unlatent.platform.provenance import now
+
+
+class StepLog:
+    """Gathers losses on the device and reads them once an interval, so that no step waits for the device."""
+
+    def __init__(self, run_id: str, images_seen: int, device: torch.device) -> None:
+        self.run_id, self.device = run_id, device
+        self.saved_at = images_seen  # where the rows not yet saved begin
+        self.rows: list[dict[str, Any]] = []
+        self.training_s = 0.0  # that those rows took
+        self.begin_interval(images_seen)
+
+    def begin_interval(self, images_seen: int) -> None:
+        self.began_at, self.waited_s, self.started = images_seen, 0.0, time.perf_counter()
+        self.losses: list[Tensor] = []
+        self.grad_norms: list[Tensor] = []
+
+    def timed(self, source: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same batches; the time spent waiting for each is counted."""
+        while True:
+            started = time.perf_counter()
+            batch = next(source, None)
+            self.waited_s += time.perf_counter() - started
+            if batch is None:
+                return
+            yield batch
+
+    def add(self, loss: Tensor, grad_norm: Tensor) -> None:
+        self.losses.append(loss.detach())
+        self.grad_norms.append(grad_norm.detach())
+
+    def end_interval(self, images_seen: int, step: int, learning_rate: float) -> dict[str, Any]:
+        """The interval as a row of `steps`; the next one begins.
+
+        Raises FloatingPointError for a loss or a gradient that is not finite.
+        """
+        loss, grad_norm = torch.stack(self.losses).mean().item(), torch.stack(self.grad_norms).mean().item()
+        for name, value in (("loss", loss), ("gradient norm", grad_norm)):
+            if not math.isfinite(value):
+                raise FloatingPointError(
+                    f"the {name} is {value} at {images_seen:,} images; "
+                    f"a train.learning_rate below {learning_rate:g}, or a lower train.clip_norm, may help"
+                )
+        elapsed_s = time.perf_counter() - self.started
+        row = {
+            "run_id": self.run_id,
+            "images_seen": images_seen,
+            "step": step,
+            "loss": loss,
+            "grad_norm": grad_norm,
+            "learning_rate": learning_rate,
+            "images_per_s": (images_seen - self.began_at) / elapsed_s,
+            "data_wait_share": self.waited_s / elapsed_s,
+            "memory_bytes": memory_bytes(self.device),
+            "logged_at": now(),
+        }
+        self.rows.append(row)
+        self.training_s += elapsed_s
+        self.begin_interval(images_seen)
+        return row
+
+    def mark_saved(self, images_seen: int) -> None:
+        """Forgets the rows, now in the table; saving and reporting are no part of the next interval."""
+        self.saved_at, self.rows, self.training_s = images_seen, [], 0.0
+        self.begin_interval(images_seen)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Peak device memory, or the resident memory of this process on a CPU."""
+    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss

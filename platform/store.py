@@ -1,0 +1,132 @@
+"""The one root that holds everything: `checkpoints/`, `results/`, `artifacts/`.
+
+A local folder or an object store (`s3://bucket/folder`, `gs://…`), both through `pyarrow.fs`. Paths are relative to
+the root, with forward slashes. What is written appears whole or not at all: on a file system by writing aside and
+renaming, on an object store because an object exists only once its upload is complete.
+"""
+
+import contextlib
+import fcntl
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+from pyarrow import fs
+
+
+class Store:
+    """Reads and writes under one root. Cheap to make, and pickles as its root alone."""
+
+    def __init__(self, root: str | Path) -> None:
+        self.is_local = "://" not in str(root)
+        if self.is_local:
+            self.root = str(Path(root).expanduser().absolute())
+            self.files, self.base = fs.LocalFileSystem(), self.root
+        else:
+            self.root = str(root).rstrip("/")
+            self.files, self.base = fs.FileSystem.from_uri(self.root)
+
+    def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
+        return Store, (self.root,)
+
+    def __repr__(self) -> str:
+        return f"Store({self.root!r})"
+
+    def inside(self, path: str) -> str:
+        """The path as `pyarrow.fs` wants it."""
+        if ".." in path.split("/") or path.startswith("/"):
+            raise ValueError(f"path={path!r} leaves the store; give one relative to its root")
+        return f"{self.base}/{path}" if path else self.base
+
+    def uri(self, path: str) -> str:
+        """The path as a user would write it: absolute, or with the store's scheme."""
+        address, _, options = self.root.partition("?")
+        return f"{address}/{path}" + (f"?{options}" if options else "")
+
+    def local(self, path: str) -> Path:
+        """The path on this machine's disk.
+
+        Raises ValueError for an object store.
+        """
+        if not self.is_local:
+            raise ValueError(f"store={self.root} is not on this machine's disk")
+        return Path(self.inside(path))
+
+    def exists(self, path: str) -> bool:
+        return self.files.get_file_info(self.inside(path)).type != fs.FileType.NotFound
+
+    def list(self, folder: str) -> list[str]:
+        """Names in a folder, sorted, without what is still being written; none for a missing folder."""
+        selector = fs.FileSelector(self.inside(folder), allow_not_found=True)
+        names = (info.base_name for info in self.files.get_file_info(selector))
+        return sorted(name for name in names if not name.startswith("."))
+
+    def read_bytes(self, path: str) -> bytes:
+        """Raises FileNotFoundError."""
+        with self.files.open_input_stream(self.inside(path)) as stream:
+            return stream.read()
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Readers see the old content or the new, never a part."""
+        with self.writing(path) as target, self.files.open_output_stream(target) as stream:
+            stream.write(data)
+
+    @contextlib.contextmanager
+    def writing(self, path: str) -> Iterator[str]:
+        """A path for `pyarrow` to write one file to; it takes its name when the block ends well."""
+        target = self.inside(path)
+        folder, _, name = target.rpartition("/")
+        if not self.is_local:
+            yield target
+            return
+        self.files.create_dir(folder)
+        aside = f"{folder}/.{name}.{uuid.uuid4().hex}"
+        try:
+            yield aside
+            Path(aside).replace(target)
+        finally:
+            Path(aside).unlink(missing_ok=True)
+
+    def write_folder(self, path: str, contents: dict[str, bytes]) -> None:
+        """Writes a folder of files that appears whole.
+
+        On a file system by renaming the folder. An object store has no folders to rename: there the last of `contents`
+        goes up last, and readers take its presence for the sign that the rest is there.
+        """
+        if not self.is_local:
+            for name, data in contents.items():
+                self.write_bytes(f"{path}/{name}", data)
+            return
+        target = self.local(path)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        try:
+            for name, data in contents.items():
+                self.write_bytes(f"{aside.relative_to(self.root).as_posix()}/{name}", data)
+            self.delete(path)
+            aside.rename(target)
+        finally:
+            if aside.exists():
+                self.files.delete_dir(str(aside))
+
+    def delete(self, path: str) -> None:
+        """Deletes a file or a folder; it is well if there is none."""
+        kind = self.files.get_file_info(self.inside(path)).type
+        if kind == fs.FileType.Directory:
+            self.files.delete_dir(self.inside(path))
+        elif kind == fs.FileType.File:
+            self.files.delete_file(self.inside(path))
+
+    @contextlib.contextmanager
+    def lock(self, path: str, shared: bool = False) -> Iterator[None]:
+        """Holds a lock file of a local store; let go by the system when a process dies.
+
+        On an object store there is nothing to hold: the block just runs.
+        """
+        if not self.is_local:
+            yield
+            return
+        file = self.local(path)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with file.open("a") as handle:
+            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            yield

@@ -1,0 +1,1 @@
+"""Sweep definitions: data only, a YAML file each."""

@@ -1,0 +1,89 @@
+"""A real endpoint over a real, tiny network with random weights, without Ray."""
+
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+
+import httpx
+import pytest
+import torch
+import uvicorn
+
+from unlatent.models.config import PixelTransformerConfig
+from unlatent.models.network import PixelTransformer
+from unlatent.models.samplers import SamplerConfig
+from unlatent.platform.generation import LoadedModel
+from unlatent.platform.serving.app import create_app
+from unlatent.platform.serving.config import ServeConfig
+from unlatent.platform.serving.generator import SerialGenerator
+from unlatent.platform.serving.model_card import ModelCard, model_card
+from unlatent.platform.store import Store
+
+DIGITS = [str(digit) for digit in range(10)]
+
+
+@pytest.fixture(scope="session")
+def model() -> LoadedModel:
+    torch.manual_seed(0)
+    config = PixelTransformerConfig(
+        image_size=8, classes=10, patch_size=4, width=16, heads=2, patch_depth=1, pixel_width=4, pixel_depth=1
+    )
+    network = PixelTransformer(config).eval().requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)  # a new network says 0
+    return LoadedModel(
+        network=network,
+        sampler=SamplerConfig(steps=4, guidance=2.0, guidance_low=0.1, guidance_high=0.9),
+        classes=DIGITS,
+        run_id="digits",
+        checkpoint="checkpoints/digits/000000001024",
+        checkpoint_hash="0123456789abcdef",
+        images_seen=1024,
+        weights="ema",
+    )
+
+
+@pytest.fixture(scope="session")
+def card(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
+    return model_card(model, Store(tmp_path_factory.mktemp("store")))
+
+
+class Client(httpx.Client):
+    generator: SerialGenerator  # behind the endpoint that it talks to
+
+
+@pytest.fixture
+def serve(model: LoadedModel, card: ModelCard) -> Iterator[Callable[..., Client]]:
+    """`serve(token="x")` is a client of a new endpoint with that config."""
+    with ExitStack() as until_the_test_ends:
+
+        def start(**config: object) -> Client:
+            return until_the_test_ends.enter_context(endpoint(model, card, ServeConfig(**config)))
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def client(model: LoadedModel, card: ModelCard) -> Iterator[Client]:
+    """Of one endpoint with the defaults, for tests that leave it as it was."""
+    with endpoint(model, card, ServeConfig()) as client:
+        yield client
+
+
+@contextmanager
+def endpoint(model: LoadedModel, card: ModelCard, config: ServeConfig) -> Iterator[Client]:
+    generator = SerialGenerator(config.max_queued_requests)
+    generator.serve(model, card)
+    server = uvicorn.Server(uvicorn.Config(create_app(generator, config), log_level="error"))
+    listening = socket.create_server(("127.0.0.1", 0))
+    thread = threading.Thread(target=server.run, args=([listening],))
+    thread.start()
+    address, port = listening.getsockname()
+    try:
+        with Client(base_url=f"http://{address}:{port}", timeout=20) as client:
+            client.generator = generator
+            yield client
+    finally:
+        server.should_exit = True
+        thread.join()

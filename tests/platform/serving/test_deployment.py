@@ -1,0 +1,107 @@
+import base64
+import socket
+from dataclasses import asdict
+
+import httpx
+import pytest
+import yaml
+
+from unlatent.platform import checkpoints, cluster
+from unlatent.platform.generation import generate
+from unlatent.platform.serving import deployment
+from unlatent.platform.serving.config import ServeConfig
+from unlatent.platform.store import Store
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        return taken.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def ray_cluster():
+    cluster.connect(cluster.ClusterConfig(cpus=2))
+    yield
+    cluster.disconnect()
+
+
+@pytest.fixture
+def store(tmp_path, model) -> Store:
+    weights = model.network.state_dict()
+    config = yaml.safe_dump({"model": asdict(model.network.config), "sampler": asdict(model.sampler)})
+    store = Store(tmp_path)
+    checkpoints.save(store, "digits", 1024, {"raw": weights, "ema": weights}, {}, config, model.classes)
+    return store
+
+
+CHECKPOINT = "checkpoints/digits/000000001024"
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_served_until_it_is_stopped(ray_cluster, store, model, free_port):
+    url = deployment.start(ServeConfig(port=free_port), store, CHECKPOINT)
+    [listed] = httpx.get(f"{url}/v1/models").json()["data"]
+    answer = httpx.post(f"{url}/v1/images/generations", json={"prompt": "3", "seed": 5, "output_format": "webp"})
+    deployment.stop()
+
+    assert listed["checkpoint_hash"] == checkpoints.find(store, CHECKPOINT).hash
+    assert (pixels_of(answer) == generate(model, [3], [5], model.sampler)[0].permute(1, 2, 0).numpy()).all()
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"{url}/health")
+
+
+@pytest.mark.slow
+def test_a_stream_and_a_client_that_leaves_work_through_ray(ray_cluster, store, free_port):
+    url = deployment.start(ServeConfig(port=free_port, max_steps=10**6, max_queued_requests=0), store, CHECKPOINT)
+    long = {"prompt": "3", "steps": 10**6, "stream": True}
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{url}/v1/images/generations", json=long, timeout=1)
+    stream = httpx.post(f"{url}/v1/images/generations", json={**long, "steps": 4, "partial_images": 3})
+    deployment.stop()
+
+    assert stream.text.count("event: image_generation.partial_image") == 3
+    assert stream.text.count("event: image_generation.completed") == 1
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_is_not_served(ray_cluster, store, free_port):
+    store.write_bytes(f"{CHECKPOINT}/ema.safetensors", b"not what was saved")
+
+    with pytest.raises(ValueError, match=r"ema\.safetensors is not what was saved"):
+        deployment.start(ServeConfig(port=free_port), store, CHECKPOINT)
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(f"http://127.0.0.1:{free_port}/health")
+
+
+def test_a_port_that_is_taken_is_refused_in_one_line(store):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(
+            ValueError, match=rf"^serve\.port={port} on 127\.0\.0\.1: Address already in use"
+        ) as refused:
+            deployment.start(ServeConfig(port=port), store, CHECKPOINT)
+
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:8000"),
+        ("0.0.0.0", "http://127.0.0.1:8000"),
+        ("::", "http://[::1]:8000"),
+    ],
+)
+def test_an_address_is_one_that_a_browser_can_open(host, url):
+    assert deployment.url_of(ServeConfig(host=host, token="secret")) == url
+
+
+def pixels_of(answer: httpx.Response):
+    import io
+
+    import numpy as np
+    from PIL import Image
+
+    [image] = answer.json()["data"]
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["b64_json"]))))
