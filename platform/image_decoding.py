@@ -1,5 +1,6 @@
 """Pictures of any size, mode and format as square RGB pixels."""
 
+import struct
 from pathlib import Path
 from typing import IO
 
@@ -8,7 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 # What Pillow raises for a file that is broken or is no picture.
-BROKEN = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 LONGEST_STRIP = 32  # sides in proportion; beyond it, filling a square would need absurd amounts of memory
 SIXTEEN_BITS = 65535
 

@@ -1,10 +1,12 @@
 """The answer in a sentence, and how far it goes."""
 
+import math
 from typing import Any
 
-from unlatent.platform.report.findings import NEAR, Row, RunFindings, SweepFindings
+from unlatent.platform.report.findings import NEAR, Row, RunFindings, SweepFindings, settings_of
 from unlatent.platform.report.wording import (
     count,
+    is_missing,
     listed,
     metric_title,
     metric_value,
@@ -42,7 +44,9 @@ def against_cost(sweep: SweepFindings, best: Row) -> str:
         return f"; it is also the cheapest of {len(sweep.ranked)}"
     if near["run_id"] != best["run_id"]:
         words, less = setting_in_words(near, sweep.varying), number(best["forward_gflops"] / near["forward_gflops"], 2)
-        return f"; {words} comes within {NEAR:.0%} of it ({value_of(sweep, near)}) at {less} times less".replace("%", " %")
+        return (
+            f"; {words} comes within {NEAR * 100:.0f} % of it ({value_of(sweep, near)}) with {less} times less compute"
+        )
     words = f"{setting_in_words(cheap, sweep.varying)} ({value_of(sweep, cheap)} at {cost(cheap)})"
     return f"; nothing cheaper comes within {NEAR * 100:.0f} % of it, and the cheapest is {words}"
 
@@ -74,7 +78,7 @@ def caveats(sweep: SweepFindings | None, run: RunFindings | None) -> list[str]:
     if sweep:
         said += [*on_features(sweep.settings), *on_trials(sweep)]
     elif run and run.evaluations:
-        said += on_features(run.evaluations[0].iloc[-1].to_dict())
+        said += on_features(settings_of(run.evaluations[0]))
     if run:
         said += on_run(sweep, run)
     return said
@@ -103,6 +107,7 @@ def on_trials(sweep: SweepFindings) -> list[str]:
         rests = "One training seed" if seeds == 1 else f"{seeds} training seeds"
         chance = "; small differences may be chance" if seeds == 1 else ""
         said.append(f"{rests}, each trial trained on {length} images{chance}.")
+    said += on_agreement(sweep)
     states = [f"{many} {state.replace('_', ' ')}" for state, many in sweep.states().items() if state != "succeeded"]
     if states:
         done = sweep.states().get("succeeded", 0)
@@ -110,6 +115,18 @@ def on_trials(sweep: SweepFindings) -> list[str]:
     if sweep.otherwise:
         said.append(f"{plural(sweep.otherwise, 'trial')} measured in another way only, so not ranked.")
     return said
+
+
+def on_agreement(sweep: SweepFindings) -> list[str]:
+    """Whether the best trial has learnt what its classes look like at all."""
+    best = sweep.best or {}
+    agreement, classes = best.get("class_agreement", math.nan), best.get("classes")
+    if is_missing(agreement) or not classes or agreement > 2 / classes:
+        return []
+    chance = (
+        f"{share(agreement)} of its images are taken for the class asked for, where chance gives {share(1 / classes)}"
+    )
+    return [f"Even the best trial has learnt little: {chance}. Longer trials may rank otherwise."]
 
 
 def on_run(sweep: SweepFindings | None, run: RunFindings) -> list[str]:
@@ -129,7 +146,9 @@ NOT_A_CONDITION = {"extractor_accuracy", "dataset", "network_evaluations"}
 
 
 def is_open(sweep: SweepFindings) -> bool:
-    return bool(sweep.states().keys() & {"running", "waiting"})
+    """Whether trials may still come that change the answer."""
+    ended = sweep.row is None or sweep.row["status"] not in {"running", "lost"}
+    return not ended or "running" in sweep.states()
 
 
 def value_of(sweep: SweepFindings, trial: Row) -> str:
@@ -149,7 +168,14 @@ def summary(sweep: SweepFindings | None, run: RunFindings | None) -> list[dict[s
         for what, trial in (("best", best), (f"cheapest within {NEAR:.0%}", near), ("cheapest", cheap)):
             rows.append((f"{what} of the sweep", trial, sweep.label(trial), value_of(sweep, trial)))
     if run:
-        rows.append(("trained longer" if sweep else "run", run.row, setting(run.row), metric_value(metric, final_value(run, metric))))
+        rows.append(
+            (
+                "trained longer" if sweep else "run",
+                run.row,
+                setting(run.row),
+                metric_value(metric, final_value(run, metric)),
+            )
+        )
     return [
         {
             "what": what,

@@ -14,9 +14,9 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from unlatent.platform.report.findings import Row, SweepFindings, records
-from unlatent.platform.report.labels import place_labels, spread
-from unlatent.platform.report.wording import metric_title, number
+from unlatent.platform.report.findings import SweepFindings, records
+from unlatent.platform.report.labels import Points, place_labels, spread
+from unlatent.platform.report.wording import metric_title, number, plain
 
 # Colours are drawn as these and written as the page's variables.
 INK, QUIET, LINE, PAPER = "#000001", "#000002", "#000003", "#000004"
@@ -26,7 +26,7 @@ VARIABLES |= {colour: f"series-{index}" for index, colour in enumerate(SERIES)}
 SHAPES = "osD^v"
 
 SIZE = (4.7, 3.4)  # inches of 72 points, which the page draws about 1.4 pixels wide, 1.1 on a telephone
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "font.size": 9,
     "axes.edgecolor": LINE,
@@ -76,10 +76,10 @@ def quality_against_cost(sweep: SweepFindings) -> str:
         axes.margins(0.14, 0.12)
         axes.plot(front["forward_gflops"], front[sweep.metric], color=QUIET, lw=1, drawstyle="steps-post", zorder=1)
         for trial in records(trials):
-            mark(axes, trial["forward_gflops"], trial[sweep.metric], trial, sizes(trials))
+            mark(axes, trial["forward_gflops"], trial[sweep.metric], trial, trials)
         labelled = trials if len(trials) <= MOST_LABELS else front
         points = labelled[["forward_gflops", sweep.metric]].to_numpy(float)
-        place_labels(axes, points, [sweep.label(trial) for trial in records(labelled)])
+        place_labels(axes, points, [sweep.label(trial) for trial in records(labelled)], [stairs(front, sweep.metric)])
 
     return drawn(draw, f"{title} of each trial against its cost")
 
@@ -92,13 +92,12 @@ def quality_by_window(sweep: SweepFindings) -> str:
 
     def draw(axes: Axes) -> None:
         scale(axes.yaxis, trials[sweep.metric], axes.set_yscale)
-        for patch_size, group in trials.groupby("patch_size"):
-            series = sizes(trials).index(patch_size)
-            line = group[with_attention(group)]
-            axes.plot(line["window"].map(places), line[sweep.metric], color=SERIES[series % len(SERIES)], lw=1.2, zorder=1)
+        for _, group in trials.groupby("patch_size"):
+            line, colour = group[with_attention(group)], colour_of(group.iloc[0], trials)
+            axes.plot(line["window"].map(places), line[sweep.metric], color=colour, lw=1.2, zorder=1)
             for trial in records(group):
                 x = places[trial["window"]] if has_attention(trial) else len(places)
-                mark(axes, x, trial[sweep.metric], trial, sizes(trials))
+                mark(axes, x, trial[sweep.metric], trial, trials)
         names = [f"{window} × {window}" for window in windows]
         without = [] if with_attention(trials).all() else ["no attention"]
         axes.xaxis.set_major_locator(FixedLocator(range(len(names + without))))
@@ -111,9 +110,13 @@ def quality_by_window(sweep: SweepFindings) -> str:
 
 
 def label_patch_sizes(axes: Axes, trials: pd.DataFrame, places: dict[Any, int], metric: str) -> None:
-    first = trials[with_attention(trials)].groupby("patch_size").first().reset_index()
-    points = np.column_stack([first["window"].map(places), first[metric]]).astype(float)
-    place_labels(axes, points, [f"patch {patch_size}" for patch_size in first["patch_size"]])
+    """Names each line at its first point."""
+    lines = {
+        patch_size: np.column_stack([line["window"].map(places), line[metric]]).astype(float)
+        for patch_size, line in trials[with_attention(trials)].groupby("patch_size")
+    }
+    first = np.array([line[0] for line in lines.values()])
+    place_labels(axes, first, [f"patch {plain(patch_size)}" for patch_size in lines], list(lines.values()))
 
 
 def losses(sweep: SweepFindings) -> str:
@@ -123,12 +126,13 @@ def losses(sweep: SweepFindings) -> str:
 
     def draw(axes: Axes) -> None:
         for trial, curve in zip(trials, curves, strict=True):
-            colour = SERIES[sizes(sweep.trials).index(trial["patch_size"]) % len(SERIES)]
-            axes.plot(curve.index, curve, color=colour, lw=1.2, ls="-" if has_attention(trial) else (0, (3, 2)))
+            dashes = "-" if has_attention(trial) else (0, (3, 2))
+            axes.plot(curve.index, curve, color=colour_of(trial, sweep.trials), lw=1.2, ls=dashes)
         loss_axes(axes, pd.concat(curves))
         if len(trials) <= MOST_LABELS:
             ends = np.array([(curve.index[-1], curve.iloc[-1]) for curve in curves], float)
-            spread(axes, ends, [sweep.label(trial) for trial in trials])
+            colours = [colour_of(trial, sweep.trials) for trial in trials]
+            spread(axes, ends, [sweep.label(trial) for trial in trials], colours)
 
     return drawn(draw, "Training loss of each trial")
 
@@ -183,19 +187,29 @@ def tick(value: float) -> str:
     return number(value, 3).rstrip("0").rstrip(".") if "." in number(value, 3) else number(value, 3)
 
 
-def mark(axes: Axes, x: float, y: float, trial: Row, all_sizes: list[int]) -> None:
+def stairs(front: pd.DataFrame, metric: str) -> Points:
+    """The corners of the front's line: from each point sideways, then to the next."""
+    corners = front[["forward_gflops", metric]].to_numpy(float).repeat(2, axis=0)
+    return np.column_stack([corners[1:, 0], corners[:-1, 1]])
+
+
+def mark(axes: Axes, x: float, y: float, trial: Any, trials: pd.DataFrame) -> None:
     """A point whose colour and shape tell the patch size; open where there is no attention between pixels."""
-    series = all_sizes.index(trial["patch_size"])
-    colour = SERIES[series % len(SERIES)]
+    shape, colour = SHAPES[series_of(trial, trials)], colour_of(trial, trials)
     fill = colour if has_attention(trial) else PAPER
-    axes.plot(x, y, SHAPES[series % len(SHAPES)], color=fill, mec=colour, mew=1.4, ms=6.5, clip_on=False, zorder=3)
+    axes.plot(x, y, shape, color=fill, mec=colour, mew=1.4, ms=6.5, clip_on=False, zorder=3)
 
 
-def sizes(trials: pd.DataFrame) -> list[int]:
-    return sorted(trials["patch_size"].unique())
+def colour_of(trial: Any, trials: pd.DataFrame) -> str:
+    return SERIES[series_of(trial, trials)]
 
 
-def has_attention(trial: Row) -> bool:
+def series_of(trial: Any, trials: pd.DataFrame) -> int:
+    """The place of a trial's patch size among all, from the smallest; beyond five, colours and shapes come again."""
+    return sorted(trials["patch_size"].unique()).index(trial["patch_size"]) % len(SERIES)
+
+
+def has_attention(trial: Any) -> bool:
     return bool(trial["attention"]) and trial["pixel_depth"] > 0
 
 

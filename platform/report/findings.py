@@ -1,6 +1,6 @@
-"""What the tables hold about a sweep and a run, gathered so that only numbers measured alike stand beside each other."""
+"""What the tables hold about a sweep and a run. Only numbers that were measured alike stand beside each other."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from unlatent.platform.schemas import KNOBS
 from unlatent.platform.selection import COMPARABLE_IN, DIRECTIONS
 from unlatent.platform.store import Store
 
-Row = dict[Hashable, Any]
+Row = dict[str, Any]
 
 NEAR = 0.1  # a trial is near the best when its objective is at most this share worse
 
@@ -51,18 +51,18 @@ class SweepFindings:
 
     @property
     def best(self) -> Row | None:
-        return self.ranked.iloc[0].to_dict() if len(self.ranked) else None
+        return record(self.ranked.iloc[0]) if len(self.ranked) else None
 
     @property
     def cheapest(self) -> Row:
-        return self.ranked.loc[self.ranked["forward_gflops"].idxmin()].to_dict()
+        return record(self.ranked.sort_values("forward_gflops").iloc[0])
 
     @property
     def cheapest_near(self) -> Row:
         """The cheapest of the trials near the best, which may be the best itself."""
         values = self.ranked[self.metric]
         near = self.ranked[(values - values.iloc[0]).abs() <= NEAR * abs(values.iloc[0])]
-        return near.loc[near["forward_gflops"].idxmin()].to_dict()
+        return record(near.sort_values("forward_gflops").iloc[0])
 
     @property
     def failed(self) -> list[Row]:
@@ -103,7 +103,7 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
     trials = trials.merge(wide.reindex(columns=sorted({*metrics, metric})), on="run_id", how="left")
     return SweepFindings(
         name=name,
-        row=dict(row) if row else None,
+        row=row,
         trials=best_first(trials, metric, row["direction"] if row else "min"),
         steps=tables.read(store, "steps", pc.field("run_id").isin(list(trials["run_id"]))),
         metrics=metrics,
@@ -115,7 +115,7 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
 
 
 def groups_alike(evaluations: pd.DataFrame) -> list[pd.DataFrame]:
-    """Rows parted by everything that makes values comparable: first what most runs share, then what was measured first."""
+    """Rows parted by all that makes values comparable: what most runs share first, then what was measured first."""
     groups = [group for _, group in evaluations.groupby(list(COMPARABLE_IN), dropna=False)]
     return sorted(groups, key=lambda group: (-group["run_id"].nunique(), group["evaluated_at"].min()))
 
@@ -124,7 +124,7 @@ def settings_of(alike: pd.DataFrame) -> Row:
     """What the values of a group depend on, and the accuracy of what measured them."""
     if alike.empty:
         return {}
-    return alike.iloc[0][[*COMPARABLE_IN, "extractor_accuracy", "dataset", "network_evaluations"]].to_dict()
+    return record(alike[[*COMPARABLE_IN, "extractor_accuracy", "dataset", "network_evaluations"]].iloc[0])
 
 
 def best_first(trials: pd.DataFrame, metric: str, direction: str) -> pd.DataFrame:
@@ -133,12 +133,16 @@ def best_first(trials: pd.DataFrame, metric: str, direction: str) -> pd.DataFram
     return ordered.sort_values("status", key=lambda status: status != "succeeded", kind="stable", ignore_index=True)
 
 
-def differing(rows: pd.DataFrame, columns: Sequence[str] | Any) -> list[str]:
+def differing(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
     return [column for column in columns if rows[column].nunique(dropna=False) > 1]
 
 
 def records(rows: pd.DataFrame) -> list[Row]:
-    return rows.to_dict("records")
+    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
+
+
+def record(row: pd.Series) -> Row:
+    return {str(name): value for name, value in row.items()}
 
 
 def read_run(store: Store, run_id: str) -> RunFindings | None:
@@ -148,7 +152,7 @@ def read_run(store: Store, run_id: str) -> RunFindings | None:
         return None
     evaluations = tables.read(store, "evaluations", pc.field("run_id") == run_id).sort_values("images_seen")
     return RunFindings(
-        row=dict(row),
+        row=row,
         steps=tables.read(store, "steps", pc.field("run_id") == run_id).sort_values("images_seen"),
         evaluations=groups_alike(evaluations),
         grids=sample_grids(store, f"artifacts/{run_id}/samples"),

@@ -23,7 +23,7 @@ from unlatent.platform.selection import DIRECTIONS
 class Column:
     title: str
     cell: Callable[[Row], str]
-    numeric: bool = True
+    kind: str = "number"  # number, text or prose
     note: str = ""  # unit or direction, in small print below the title
 
 
@@ -43,21 +43,28 @@ class Grid:
 def trials_grid(sweep: SweepFindings) -> Grid:
     """The trials, the best first."""
     knobs = [Column("Patch", lambda row: plain(row["patch_size"])), Column("Window", window)]
-    others = [Column(name.replace("_", " ").capitalize(), of(name), numeric=False) for name in sweep.varying]
+    others = [Column(name.replace("_", " ").capitalize(), of(name), "text") for name in sweep.varying]
     seeds = [Column("Seed", of("seed"))] if differing(sweep.trials, ["seed"]) else []
-    shown = dict.fromkeys([sweep.metric, *(name for name in ("fid", "kid", "class_agreement") if name in sweep.metrics)])
+    images = (
+        [Column("Images seen", lambda row: count(row["images_seen"]))]
+        if differing(sweep.trials, ["images_seen"])
+        else []
+    )
+    shown = dict.fromkeys(
+        [sweep.metric, *(name for name in ("fid", "kid", "class_agreement") if name in sweep.metrics)]
+    )
     columns = [
         *knobs,
-        Column("Attention", attention, numeric=False),
+        Column("Attention", attention, "text"),
         *others,
         *seeds,
         *(metric_column(metric) for metric in shown),
         Column("Forward", lambda row: number(row["forward_gflops"]), note="GFLOPs an image"),
         Column("Training", lambda row: number(row["training_gflops"]), note="GFLOPs in all"),
         Column("Parameters", lambda row: count(row["parameters"])),
-        Column("Images seen", lambda row: count(row["images_seen"])),
+        *images,
         Column("Speed", lambda row: number(row["images_per_s"]), note="images/s"),
-        Column("Status", lambda row: row["status"].replace("_", " "), numeric=False),
+        Column("Status", lambda row: row["status"].replace("_", " "), "text"),
     ]
     return Grid(columns, records(sweep.trials), marked=0 if sweep.best else None)
 
@@ -85,28 +92,30 @@ def evaluation_grid(alike: Any) -> Grid:
     names = [*(name for name in METRICS if name in values.index), *(set(values.index) - METRICS.keys())]
     seen = list(values.columns)
     shown = [seen[index] for index in sorted({0, (len(seen) - 1) // 2, len(seen) - 1})]
-    rows: list[Row] = [{"metric": name, **values.loc[name, shown].to_dict()} for name in names]
+    rows = [{"metric": name, **{str(images): values.at[name, images] for images in shown}} for name in names]
     columns = [
-        Column("Metric", lambda row: metric_title(row["metric"]), numeric=False),
+        Column("Metric", lambda row: metric_title(row["metric"]), "text"),
         *(value_column(images) for images in shown),
-        Column("Meaning", lambda row: metric_meaning(row["metric"]), numeric=False),
+        Column("Meaning", lambda row: metric_meaning(row["metric"]), "prose"),
     ]
     return Grid(columns, rows)
 
 
 def value_column(images: int) -> Column:
-    return Column(count(images), lambda row: metric_value(row["metric"], row[images]), note="images seen")
+    return Column(count(images), lambda row: metric_value(row["metric"], row[str(images)]), note="images seen")
 
 
 def runs_grid(runs: Sequence[Row], label: Callable[[Row], str]) -> Grid:
     """Where each run can be found again."""
     columns = [
-        Column("Run", of("run_id"), numeric=False),
-        Column("Setting", label, numeric=False),
-        Column("Config", of("config_hash"), numeric=False, note="hash"),
+        Column("Run", of("run_id"), "text"),
+        Column("Setting", label, "text"),
+        Column("Config", of("config_hash"), "text", note="hash"),
         Column("Seed", of("seed")),
-        Column("Checkpoint", of("checkpoint_hash"), numeric=False, note="hash"),
-        Column("Started", lambda row: moment(row["started_at"]), numeric=False),
-        Column("Trained", lambda row: "–" if is_missing(row["duration_s"]) else f"{row['duration_s']:,.0f}", note="seconds"),
+        Column("Checkpoint", of("checkpoint_hash"), "text", note="hash"),
+        Column("Started", lambda row: moment(row["started_at"]), "text"),
+        Column(
+            "Trained", lambda row: "–" if is_missing(row["duration_s"]) else f"{row['duration_s']:,.0f}", note="seconds"
+        ),
     ]
     return Grid(columns, list(runs))

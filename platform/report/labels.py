@@ -1,6 +1,7 @@
 """Labels beside points, where they cover neither each other nor the points."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,10 +23,11 @@ PLACES = {  # of a label around its point: sides (-1, 0, 1), the nearest to what
 }
 
 
-def place_labels(axes: Axes, points: Points, texts: Sequence[str]) -> None:
-    """Writes a label beside each point."""
+def place_labels(axes: Axes, points: Points, texts: Sequence[str], lines: Sequence[Points] = ()) -> None:
+    """Writes a label beside each point, off the lines where it can."""
     anchors = in_points(axes, points)
-    taken = [(x - REACH, y - REACH, x + REACH, y + REACH) for x, y in anchors]
+    taken = [around(anchor, REACH) for anchor in anchors]
+    taken += [around(spot, 1.5) for line in lines for spot in spots(in_points(axes, line))]
     for (x, y), point, text in zip(anchors, points, texts, strict=True):
         boxes = {place: box_at(x, y, place, text) for place in PLACES}
         place = min(boxes, key=lambda place: sum(overlap(boxes[place], other) for other in taken))
@@ -45,6 +47,16 @@ def in_points(axes: Axes, points: Points) -> Points:
     return axes.transData.transform(points) * 72 / figure.dpi
 
 
+def around(point: Points, reach: float) -> Box:
+    x, y = point
+    return x - reach, y - reach, x + reach, y + reach
+
+
+def spots(line: Points) -> Points:
+    """Points along a line through the given ones, close enough that no label slips between them."""
+    return np.concatenate([np.linspace(a, b, 2 + int(np.hypot(*(b - a)) / 3)) for a, b in pairwise(line)] or [line])
+
+
 def box_at(x: float, y: float, place: tuple[int, int], text: str) -> Box:
     width, height = 0.56 * FONT_SIZE * len(text), 1.1 * FONT_SIZE
     left = {-1: x - REACH - width, 0: x - width / 2, 1: x + REACH}[place[0]]
@@ -58,19 +70,19 @@ def overlap(a: Box, b: Box) -> float:
     return max(0.0, width) * max(0.0, height)
 
 
-def spread(axes: Axes, ends: Points, texts: Sequence[str]) -> None:
+def spread(axes: Axes, ends: Points, texts: Sequence[str], colours: Sequence[str]) -> None:
     """Writes labels in a column at the right, each as near to the end of its curve as the others leave room for."""
     right, heights = ends[:, 0].max(), in_points(axes, ends)[:, 1]
     order = np.argsort(heights)
     places = apart(heights[order], 1.2 * FONT_SIZE)
     for index, place in zip(order, places, strict=True):
-        x, y = ends[index]
         axes.annotate(
             texts[index],
-            (right, y),
+            (right, ends[index, 1]),
             (10, place - heights[index]),
             textcoords="offset points",
             va="center",
+            color=colours[index],
             size=FONT_SIZE,
             annotation_clip=False,
         )

@@ -2,6 +2,8 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from pprint import pformat
+from typing import Any
 
 from unlatent.platform import tables
 from unlatent.platform.report.findings import Row, SweepFindings
@@ -36,12 +38,17 @@ def in_words(values: Sequence[str]) -> str:
 
 def commit(row: Row) -> str:
     if is_missing(row["git_commit"]):
-        return "not run from a checkout"
+        return "none recorded"
     return f"{row['git_commit']}{', with changes of its own' if row['git_dirty'] else ''}"
 
 
 def versions(row: Row) -> str:
-    names = {"unlatent": "unlatent_version", "Python": "python_version", "PyTorch": "torch_version", "Ray": "ray_version"}
+    names = {
+        "unlatent": "unlatent_version",
+        "Python": "python_version",
+        "PyTorch": "torch_version",
+        "Ray": "ray_version",
+    }
     return ", ".join(f"{name} {plain(row[column])}" for name, column in names.items())
 
 
@@ -54,7 +61,9 @@ def measured_facts(settings: Row) -> Facts:
         guidance += f" for {settings['guidance_low']:g} < t < {settings['guidance_high']:g}"
     network = plain(settings["network_evaluations"])
     accuracy = settings["extractor_accuracy"]
-    extractor = settings["feature_extractor"] + ("" if is_missing(accuracy) else f", held-out accuracy {accuracy:.4f}")
+    extractor = shortened(settings["feature_extractor"]) + (
+        "" if is_missing(accuracy) else f", held-out accuracy {accuracy:.4f}"
+    )
     return {
         "Images drawn": f"{settings['samples']:,}, from seed {settings['seed']}, {settings['weights']} weights",
         "Sampler": f"{settings['sampler']}, {settings['steps']} steps, {network} network rows an image",
@@ -68,22 +77,39 @@ def measured_facts(settings: Row) -> Facts:
 def pandas_lines(store: Store, sweep: SweepFindings) -> str:
     """Python that makes the table of trials out of the Parquet files."""
     runs, evaluations = (store.uri(tables.folder(table)) for table in ("runs", "evaluations"))
-    alike = " and ".join(f"{name} == {literal(sweep.settings[name])}" for name in COMPARABLE_IN if name in sweep.settings)
+    alike = {name: as_python(sweep.settings[name]) for name in COMPARABLE_IN if name in sweep.settings}
     shown = [name for name in METRICS if name in sweep.metrics]
     columns = ["run_id", "patch_size", "window", "attention", *sweep.varying, *shown, "forward_gflops", "status"]
-    lines = ["import pandas as pd", "", f"runs = pd.read_parquet({runs!r})", f"runs = runs[runs.sweep == {sweep.name!r}]"]
+    lines = [
+        "import pandas as pd",
+        "",
+        f"runs = pd.read_parquet({runs!r})",
+        f"runs = runs[runs.sweep == {sweep.name!r}]",
+    ]
     if sweep.settings:
         lines += [
             f"scores = pd.read_parquet({evaluations!r})",
-            f"scores = scores.query({alike!r})",
+            f"alike = {literal(alike)}",
+            "scores = scores[(scores[list(alike)] == pd.Series(alike)).all(axis=1)]",
             'scores = scores.pivot_table(index=["run_id", "checkpoint_hash"], columns="metric", values="value")',
             'trials = runs.merge(scores, on=["run_id", "checkpoint_hash"], how="left")',
-            f"trials.sort_values({sweep.metric!r}, ascending={sweep.direction == 'min'})[{columns}]",
+            f"columns = {literal(columns)}",
+            f"trials.sort_values({sweep.metric!r}, ascending={sweep.direction == 'min'})[columns]",
         ]
     else:
-        lines.append(f"runs[{columns}]")
+        lines += [f"columns = {literal(columns)}", "runs[columns]"]
     return "\n".join(lines)
 
 
-def literal(value: object) -> str:
-    return repr(value.item() if hasattr(value, "item") else value)
+def as_python(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") else value
+
+
+def literal(value: Any) -> str:
+    return pformat(value, width=88, sort_dicts=False)
+
+
+def shortened(name: str) -> str:
+    """`classifier:<hash>` with the first 16 digits of the hash."""
+    kind, separator, digits = name.partition(":")
+    return f"{kind}{separator}{digits[:16]}" + ("…" if len(digits) > 16 else "")

@@ -1,6 +1,7 @@
 """One self-contained page out of what the tables hold."""
 
 import base64
+from collections.abc import Callable
 from importlib import resources
 from typing import Any
 
@@ -10,7 +11,15 @@ from markupsafe import Markup
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.report import figures, grid, origin
 from unlatent.platform.report.answer import caveats, headline, summary
-from unlatent.platform.report.findings import RunFindings, SweepFindings, read_run, read_sweep, settings_of
+from unlatent.platform.report.findings import (
+    Row,
+    RunFindings,
+    SweepFindings,
+    read_run,
+    read_sweep,
+    records,
+    settings_of,
+)
 from unlatent.platform.report.wording import count, moment, plain, plural, setting, setting_in_words
 from unlatent.platform.store import Store
 
@@ -87,8 +96,14 @@ def extent(sweep: SweepFindings) -> str:
         return f"{plural(len(sweep.trials), 'trial')}; the row of the sweep itself is missing."
     pruned = row["pruned"] or 0
     left_out = f"; {plural(pruned, 'combination')} that cannot work left out beforehand" if pruned else ""
-    state = {"running": " The sweep is still running.", "lost": " The sweep was cut off.", "failed": " The sweep failed."}
-    chosen = f"{plural(sweep.planned, 'trial')} ({row['scheduler']}) of {count(row['total_images'])} images each{left_out}."
+    state = {
+        "running": " The sweep is still running.",
+        "lost": " The sweep was cut off.",
+        "failed": " The sweep failed.",
+    }
+    chosen = (
+        f"{plural(sweep.planned, 'trial')} ({row['scheduler']}) of {count(row['total_images'])} images each{left_out}."
+    )
     return chosen + state.get(row["status"], "")
 
 
@@ -110,11 +125,11 @@ def run_part(run: RunFindings) -> dict[str, Any]:
 
 
 def origin_part(sweep: SweepFindings | None, run: RunFindings | None) -> dict[str, Any] | None:
-    trials = sweep.trials.to_dict("records") if sweep else []
+    trials = records(sweep.trials) if sweep else []
     runs = [*trials, *([run.row] if run and run.row["run_id"] not in {row["run_id"] for row in trials} else [])]
     if not runs:
         return None
-    label = sweep.label if sweep else setting
+    label: Callable[[Row], str] = sweep.label if sweep else setting
     return {"facts": origin.facts(runs), "grid": grid.runs_grid(runs, label)}
 
 

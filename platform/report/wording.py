@@ -15,9 +15,18 @@ METRICS = {  # name -> title, what it tells
     "class_agreement": ("Class agreement", "share of images that the classifier takes for the class asked for"),
     "precision": ("Precision", "share of generated images that lie among the real ones"),
     "recall": ("Recall", "share of real images that lie among the generated ones"),
-    "nearest_neighbour": ("Nearest neighbour", "mean distance to the nearest training image; near 0, images are copies"),
-    "nearest_neighbour_held_out": ("… of held-out images", "the same distance for real images that were not trained on"),
-    "patch_period_energy": ("Patch period", "contrast that repeats with every patch, relative to real images; 1 is theirs"),
+    "nearest_neighbour": (
+        "Nearest neighbour",
+        "mean distance to the nearest training image; near 0, images are copies",
+    ),
+    "nearest_neighbour_held_out": (
+        "… of held-out images",
+        "the same distance for real images that were not trained on",
+    ),
+    "patch_period_energy": (
+        "Patch period",
+        "contrast that repeats with every patch, relative to real images; 1 is theirs",
+    ),
     "seconds_per_image": ("Seconds per image", "to draw one, in the evaluation's batches"),
 }
 
@@ -87,16 +96,16 @@ def setting(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
     if run["pixel_depth"] == 0:
         compaction = ", no pixel level"
     else:
-        compaction = f"/w{run['window']}" if run["attention"] else ", no attention"
-    return " ".join([f"p{run['patch_size']}{compaction}", *(f"{name}={plain(run[name])}" for name in others)])
+        compaction = f"/w{plain(run['window'])}" if run["attention"] else ", no attention"
+    return " ".join([f"p{plain(run['patch_size'])}{compaction}", *(f"{name}={plain(run[name])}" for name in others)])
 
 
 def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
     if run["pixel_depth"] == 0:
         compaction = "without a pixel level"
     elif run["attention"]:
-        compaction = f"compacted by windows of {run['window']} × {run['window']}"
+        compaction = f"with compaction window {plain(run['window'])}"
     else:
         compaction = "without attention between pixel tokens"
-    parts = [f"patch size {run['patch_size']} {compaction}", *(f"{name} {plain(run[name])}" for name in others)]
+    parts = [f"patch size {plain(run['patch_size'])} {compaction}", *(f"{name} {plain(run[name])}" for name in others)]
     return ", ".join(parts)

@@ -60,6 +60,7 @@ def add_models(app: FastAPI, generator: Generator) -> None:
 
     @app.get("/v1/models/{model_id}")
     def get_model(model_id: str) -> Answer:
+        """The same by its id."""
         card = loaded(generator)
         if model_id != card.id:
             message = f"model={model_id!r} is not deployed here; {card.id} is"

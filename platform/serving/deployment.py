@@ -25,7 +25,6 @@ from unlatent.platform.store import Store
 NAME = "unlatent"
 QUIET = LoggingConfig(log_level="ERROR", enable_access_log=False)
 SHORT_REQUESTS = 64  # for the page, /health and refusals, beside the images that are made or waited for
-
 GRACE_S = 60  # before a replica that cannot load is replaced, for `start` to hear why
 
 

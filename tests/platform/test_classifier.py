@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -42,6 +43,17 @@ def test_it_tells_digits_apart_and_is_trained_once(digits, store, monkeypatch):
     assert first.name == f"classifier:{digits.hash}"
     images = digits.held_out.read(range(5))
     assert torch.equal(first.network(images)[0], again.network(images)[0])
+
+
+def test_several_that_ask_at_once_train_it_once(digits, tmp_path, quick, monkeypatch):
+    dataset, store, trained = some_of(digits, 50), Store(tmp_path), []
+    real_train = classifier.train
+    monkeypatch.setattr(classifier, "train", lambda asked: trained.append(asked) or real_train(asked))
+
+    with ThreadPoolExecutor(3) as threads:
+        names = set(threads.map(lambda _: fit_classifier(dataset, store, 0).hash, range(3)))
+
+    assert len(trained) == len(names) == 1
 
 
 def test_the_same_data_give_the_same_network_whatever_was_drawn_before(digits, quick):

@@ -2,7 +2,7 @@
 
 document.querySelector("#example").textContent = `from openai import OpenAI
 
-client = OpenAI(base_url="${location.origin}/v1", api_key="the endpoint's token, if it has one")
+client = OpenAI(base_url="${location.origin}/v1", api_key="token, if it asks for one")
 answer = client.images.generate(prompt="3", extra_body={"seed": 1, "steps": 20})
 print(answer.data[0].b64_json)`;
 

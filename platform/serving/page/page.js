@@ -35,6 +35,8 @@ function open(model) {
   part.steps.value = model.sampler.steps;
   part.guidance.value = model.sampler.guidance;
   part.make.disabled = false;
+  part.form.classList.add("open");
+  part["token-field"].hidden = true;
   nameTheButton();
 }
 
@@ -88,6 +90,7 @@ async function make(request) {
   try {
     const asked = { ...request, partial_images: PARTIALS };
     for await (const event of imageEvents(asked, part.token.value, working.signal)) {
+      if (part.making.classList.contains("waiting")) clear();
       show(event);
       if (event.type === "image_generation.completed") finish(event);
       else await new Promise((resume) => setTimeout(resume, FRAME_MS));
@@ -97,7 +100,8 @@ async function make(request) {
     if (error.name !== "AbortError") showError(error);
   } finally {
     working = null;
-    part.stage.ariaBusy = "false";
+    part.making.ariaBusy = "false";
+    part.making.classList.remove("waiting");
     nameTheButton();
   }
 }
@@ -106,10 +110,15 @@ function begin(request) {
   working = new AbortController();
   showError(null);
   nameTheButton();
-  part.stage.ariaBusy = "true";
+  part.making.ariaBusy = "true";
+  part.making.classList.add("waiting"); // the image before stays, dimmed, until there is something to see
   part.stage.scrollIntoView({ block: "nearest" });
   part.invitation.hidden = true;
   part.status.textContent = `Making “${request.prompt}”…`;
+}
+
+function clear() {
+  part.making.classList.remove("waiting");
   part.frames.replaceChildren(...Array.from({ length: PARTIALS + 1 }, () => document.createElement("li")));
 }
 
@@ -166,16 +175,23 @@ function sourceOf({ output_format: format, b64_json: content }) {
 function showError(error) {
   part.error.hidden = !error;
   if (!error) return;
-  const away = "The endpoint does not answer. Is it still running?";
-  part.error.textContent = error instanceof Refused ? error.message : away;
-  if (error.status === 401) {
-    part["token-field"].hidden = part.make.disabled = false;
-    part.make.textContent = part.choices.children.length ? part.make.textContent : "Open";
-    part.token.focus();
-  }
+  part.error.textContent = wordsFor(error);
+  if (error.status === 401) askForToken();
   const field = part[error.param];
   if (field instanceof HTMLInputElement) {
     field.ariaInvalid = "true";
     field.focus();
   }
+}
+
+function wordsFor(error) {
+  if (!(error instanceof Refused)) return "The endpoint does not answer. Is it still running?";
+  if (error.status === 401) return part.token.value ? "That is not its token." : "This endpoint asks for a token.";
+  return error.message;
+}
+
+function askForToken() {
+  part["token-field"].hidden = part.make.disabled = false;
+  if (!part.choices.children.length) part.make.textContent = "Open";
+  part.token.focus();
 }

@@ -1,10 +1,13 @@
 import base64
+import io
 import socket
 from dataclasses import asdict
 
 import httpx
+import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from unlatent.platform import checkpoints, cluster
 from unlatent.platform.generation import generate
@@ -97,11 +100,6 @@ def test_an_address_is_one_that_a_browser_can_open(host, url):
     assert deployment.url_of(ServeConfig(host=host, token="secret")) == url
 
 
-def pixels_of(answer: httpx.Response):
-    import io
-
-    import numpy as np
-    from PIL import Image
-
+def pixels_of(answer: httpx.Response) -> np.ndarray:
     [image] = answer.json()["data"]
     return np.asarray(Image.open(io.BytesIO(base64.b64decode(image["b64_json"]))))

@@ -1,0 +1,67 @@
+"""Rows and runs that several tests need."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from unlatent.platform.config import Config, compose_config
+from unlatent.platform.datasets import open_dataset
+from unlatent.platform.runs import Run, plan_run
+from unlatent.platform.schemas import TABLES
+from unlatent.platform.store import Store
+
+SMALLEST = [
+    "model.width=16",
+    "model.heads=2",
+    "model.patch_depth=1",
+    "model.pixel_depth=1",
+    "train.batch_size=32",
+    "train.warmup_images=64",
+    "train.log_images=64",
+    "train.checkpoint_images=128",
+    "train.total_images=256",
+    "train.grid_samples=4",
+    "sampler.steps=2",
+]
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def make_config(store):
+    """Composes the smallest config that trains, on the digits, with further overrides."""
+
+    def make(*overrides: str) -> Config:
+        return compose_config([*SMALLEST, f"store={store.root}", *overrides])
+
+    return make
+
+
+@pytest.fixture
+def make_run(store, make_config):
+    def make(*overrides: str) -> Run:
+        config = make_config(*overrides)
+        return plan_run(config, open_dataset(config.data, store))
+
+    return make
+
+
+def row_of(table: str, **values: Any) -> dict[str, Any]:
+    """A row with these values, and nulls."""
+    names = [name for name in TABLES[table].schema.names if name != "schema_version"]
+    assert not values.keys() - set(names)
+    return dict.fromkeys(names) | values
+
+
+@pytest.fixture(name="row_of")
+def row_of_fixture():
+    return row_of
+
+
+@pytest.fixture
+def noon() -> datetime:
+    return datetime(2026, 1, 1, 12, tzinfo=UTC)

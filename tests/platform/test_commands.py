@@ -1,0 +1,108 @@
+"""The command line, as a user types it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pandas as pd
+import pytest
+
+from unlatent.platform import tables
+from unlatent.platform.provenance import now
+from unlatent.platform.training import Worker, train
+
+
+def unlatent(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "unlatent.pipelines", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "COLUMNS": "200"})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["train", "model.patch_size=3"], "patch_size=3 does not divide image_size=8; 1, 2, 4 or 8 would"),
+        (["train", "train.batchsize=3"], "train.batchsize is not a key of the config; did you mean train.batch_size?"),
+        (["train", "data=imagefolder", "data.root=nowhere"], "nowhere is not a folder"),
+        (["sweep", "nothing"], "'nothing' is neither a definition in sweeps/"),
+        (["run", "nothing"], "'nothing' is neither a definition in pipelines/"),
+        (["evaluate", "nothing"], "run='nothing' is not in"),
+        (["results", "nothing"], "table='nothing' is not one of runs, steps"),
+        (["serve"], "no checkpoint in"),
+        (["generate", "--class", "3"], "no checkpoint in"),
+        (["report"], "holds no sweep to report on"),
+    ],
+)
+def test_what_cannot_work_is_one_line_and_writes_nothing(tmp_path, arguments, named):
+    done = unlatent(*arguments, cwd=tmp_path)
+
+    assert done.returncode == 2
+    [line] = done.stderr.splitlines()
+    assert line.startswith("error: ") and named in line
+    assert list(tmp_path.iterdir()) == [], "nothing was written"
+
+
+def test_every_command_has_help_with_an_example():
+    listed = unlatent("--help").stdout
+    for command in ("train", "sweep", "evaluate", "generate", "serve", "results", "report", "run", "plan", "config"):
+        assert command in listed
+        assert f"unlatent {command} " in unlatent(command, "--help").stdout or command == "serve"
+
+
+def test_config_prints_what_a_command_would_use(tmp_path):
+    done = unlatent("config", "train", "model.patch_size=2", f"store={tmp_path}")
+
+    assert "patch_size: 2" in done.stdout and f"store: {tmp_path}" in done.stdout
+
+
+def test_results_filters_sorts_and_exports(store, row_of, tmp_path):
+    for name, loss in (("a", 0.5), ("b", 0.25), ("c", 0.75)):
+        tables.replace(store, "runs", row_of("runs", run_id=name, loss=loss, status="succeeded", started_at=now()))
+
+    asked = ["results", "runs", f"store={store.root}", "--where", "loss < 0.6", "--sort", "loss", "--columns", "run_id,loss"]
+    printed = unlatent(*asked)
+    exported = unlatent(*asked, "--json")
+    written = unlatent(*asked, "--parquet", str(tmp_path / "out.parquet"))
+
+    assert printed.returncode == exported.returncode == written.returncode == 0
+    assert "0.25" in printed.stdout and "0.75" not in printed.stdout
+    assert [json.loads(line) for line in exported.stdout.splitlines()] == [
+        {"run_id": "b", "loss": 0.25},
+        {"run_id": "a", "loss": 0.5},
+    ]
+    assert list(pd.read_parquet(tmp_path / "out.parquet")["run_id"]) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [(["--sort", "los"], "column 'los' is not one of run_id"), (["--where", "loss <"], "--where 'loss <'")],
+)
+def test_results_says_what_is_wrong_with_a_filter(store, row_of, option, named):
+    tables.replace(store, "runs", row_of("runs", run_id="a"))
+
+    done = unlatent("results", "runs", f"store={store.root}", *option)
+
+    assert done.returncode == 2 and named in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_generate_writes_an_image_for_each_class_asked_for(store, make_run, tmp_path):
+    train(make_run("train.run=mine"), store, Worker())
+
+    asked = ["generate", "--checkpoint", "mine", "--class", "3", "--class", "7", "--count", "2", f"store={store.root}"]
+    done = [unlatent(*asked, "--out", str(tmp_path / folder), "sampler.steps=2") for folder in ("one", "two")]
+
+    assert [each.returncode for each in done] == [0, 0]
+    names = sorted(path.name for path in (tmp_path / "one").iterdir())
+    assert names == ["3-0.png", "3-1.png", "7-2.png", "7-3.png"]
+    for name in names:
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_an_unknown_class_names_those_there_are(store, make_run, tmp_path):
+    train(make_run("train.run=mine"), store, Worker())
+
+    asked = ["generate", "--checkpoint", "mine", "--class", "eleven", f"store={store.root}", "--out", str(tmp_path / "x")]
+    done = unlatent(*asked)
+
+    assert done.returncode == 2 and "class 'eleven' is not one of the model's 10: 0, 1, 2" in done.stderr
+    assert not (tmp_path / "x").exists()

@@ -1,0 +1,74 @@
+import pickle
+
+import pytest
+
+from unlatent.platform.store import Store
+
+
+def test_a_local_root_is_made_absolute_at_once(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+    store = Store("results")
+
+    assert store.root == str(tmp_path / "results")
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    store = Store(tmp_path)
+
+    store.write_bytes("a/b/c.bin", b"content")
+
+    assert store.read_bytes("a/b/c.bin") == b"content"
+    assert store.exists("a/b/c.bin") and store.exists("a/b") and not store.exists("a/c")
+    assert store.list("a/b") == ["c.bin"]
+    assert store.list("nowhere") == []
+
+
+def test_a_write_that_fails_leaves_the_old_content_and_nothing_beside_it(tmp_path):
+    store = Store(tmp_path)
+    store.write_bytes("file", b"old")
+
+    with pytest.raises(RuntimeError), store.writing("file") as target, open(target, "wb") as half:
+        half.write(b"ne")
+        raise RuntimeError("killed")
+
+    assert store.read_bytes("file") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_folder_appears_whole_and_replaces_the_one_before(tmp_path):
+    store = Store(tmp_path)
+    store.write_folder("run/1", {"a": b"1", "b": b"2"})
+
+    store.write_folder("run/1", {"a": b"3"})
+
+    assert store.list("run") == ["1"]
+    assert store.list("run/1") == ["a"]
+    assert store.read_bytes("run/1/a") == b"3"
+
+
+def test_a_path_cannot_leave_the_store(tmp_path):
+    store = Store(tmp_path / "store")
+
+    with pytest.raises(ValueError, match="leaves the store"):
+        store.read_bytes("../secret")
+    with pytest.raises(ValueError, match="leaves the store"):
+        store.read_bytes("/etc/hostname")
+
+
+def test_a_store_pickles_as_its_root(tmp_path):
+    store = pickle.loads(pickle.dumps(Store(tmp_path)))
+
+    store.write_bytes("x", b"y")
+
+    assert (tmp_path / "x").read_bytes() == b"y"
+
+
+def test_deleting_what_is_not_there_is_well(tmp_path):
+    store = Store(tmp_path)
+    store.write_bytes("folder/file", b"")
+
+    store.delete("folder")
+    store.delete("folder")
+
+    assert not store.exists("folder")

@@ -1,0 +1,151 @@
+import multiprocessing
+import os
+import signal
+import threading
+import time
+
+import pandas as pd
+import pyarrow.dataset as ds
+import pytest
+
+from unlatent.platform import tables
+from unlatent.platform.schemas import SCHEMA_VERSION, TABLES
+from unlatent.platform.store import Store
+
+
+def test_plain_pandas_reads_a_table(store, row_of):
+    tables.append(store, "steps", [row_of("steps", run_id="a", loss=1.0), row_of("steps", run_id="a", loss=0.5)])
+
+    frame = pd.read_parquet(store.local("results/steps"))
+
+    assert list(frame["loss"]) == [1.0, 0.5]
+    assert set(frame["schema_version"]) == {SCHEMA_VERSION}
+
+
+def test_types_and_meanings_are_written_down_for_every_column():
+    for name, table in TABLES.items():
+        for column in table.schema:
+            assert column.name == "schema_version" or b"meaning" in column.metadata, f"{name}.{column.name}"
+
+
+def test_a_row_with_another_column_is_refused_by_name(store, row_of):
+    with pytest.raises(ValueError, match=r"steps.*\['velocity'\]"):
+        tables.append(store, "steps", [row_of("steps") | {"velocity": 1}])
+
+
+def test_a_row_without_a_column_is_refused_by_name(store, row_of):
+    row = row_of("steps")
+    del row["loss"]
+
+    with pytest.raises(ValueError, match="loss"):
+        tables.append(store, "steps", [row])
+    assert not store.exists("results/steps")
+
+
+def test_replacing_keeps_one_row_a_key(store, row_of):
+    for status in ("running", "succeeded"):
+        for run_id in ("a", "b"):
+            tables.replace(store, "runs", row_of("runs", run_id=run_id, status=status))
+
+    frame = tables.read(store, "runs")
+
+    assert sorted(zip(frame["run_id"], frame["status"], strict=True)) == [("a", "succeeded"), ("b", "succeeded")]
+    assert tables.row(store, "runs", "a")["status"] == "succeeded"
+    assert tables.row(store, "runs", "c") is None
+
+
+def test_the_same_name_again_does_not_count_twice(store, row_of):
+    for value in (1.0, 2.0):
+        tables.append(store, "evaluations", [row_of("evaluations", value=value)], name="fixed")
+
+    assert list(tables.read(store, "evaluations")["value"]) == [2.0]
+
+
+def test_an_empty_table_has_its_columns(store):
+    frame = tables.read(store, "runs")
+
+    assert frame.empty and "run_id" in frame.columns
+
+
+def test_an_unknown_table_is_refused(store):
+    with pytest.raises(ValueError, match="table='run' is not one of runs, steps"):
+        tables.read(store, "run")
+
+
+def test_older_files_without_a_later_column_still_read(store, row_of):
+    tables.append(store, "steps", [row_of("steps", run_id="new", loss=1.0)])
+    [path] = store.local("results/steps").glob("*.parquet")
+    pd.DataFrame({"run_id": ["old"], "images_seen": [5]}).to_parquet(path.with_name("old.parquet"))
+
+    frame = tables.read(store, "steps").set_index("run_id")
+
+    assert frame.loc["old", "images_seen"] == 5 and pd.isna(frame.loc["old", "loss"])
+
+
+def test_conditions_select_rows(store, row_of):
+    tables.append(store, "steps", [row_of("steps", run_id=name) for name in "abc"])
+
+    assert list(tables.read(store, "steps", ds.field("run_id") == "b")["run_id"]) == ["b"]
+
+
+def test_compaction_keeps_every_row_once_in_one_file(store, row_of):
+    for index in range(20):
+        tables.append(store, "steps", [row_of("steps", images_seen=index)], name=f"part{index}")
+
+    merged = tables.compact(store, "steps", keep=frozenset({"part3"}))
+
+    assert merged == 19
+    assert len(tables.names(store, "steps")) == 2 and "part3" in tables.names(store, "steps")
+    assert sorted(tables.read(store, "steps")["images_seen"]) == list(range(20))
+    assert not list(store.local("results").glob(".steps.*[0-9a-f]")), "the old folder is gone"
+
+
+def test_a_table_whose_rows_change_is_not_compacted(store):
+    with pytest.raises(ValueError, match="rows that change"):
+        tables.compact(store, "runs")
+
+
+def write_rows(root: str, writer: int) -> None:
+    """Appends and rewrites until killed or done."""
+    store, row_of = Store(root), dict.fromkeys
+    names = [name for name in TABLES["steps"].schema.names if name != "schema_version"]
+    keys = [name for name in TABLES["sweeps"].schema.names if name != "schema_version"]
+    for index in range(60):
+        row = row_of(names) | {"run_id": f"w{writer}", "images_seen": index}
+        tables.append(store, "steps", [row], name=f"w{writer}.{index}")
+        tables.replace(store, "sweeps", row_of(keys) | {"sweep": f"w{writer}", "trials": index})
+
+
+def test_many_writers_one_killed_and_a_compaction_lose_and_double_nothing(store):
+    context = multiprocessing.get_context("fork")
+    writers = [context.Process(target=write_rows, args=(store.root, number)) for number in range(6)]
+    unreadable, ended = [], threading.Event()
+
+    def read_all_the_while() -> None:
+        while not ended.is_set():
+            frame = tables.read(store, "steps")
+            if frame.duplicated(["run_id", "images_seen"]).any():
+                unreadable.append(frame)
+            if len(names := store.list("results/sweeps")):
+                pd.read_parquet(store.local(f"results/sweeps/{names[0]}"))
+
+    reader = threading.Thread(target=read_all_the_while)
+    for writer in writers:
+        writer.start()
+    reader.start()
+    time.sleep(0.2)
+    os.kill(writers[0].pid, signal.SIGKILL)
+    while any(writer.is_alive() for writer in writers):
+        tables.compact(store, "steps")
+        time.sleep(0.02)
+    ended.set()
+    reader.join()
+
+    frame = tables.read(store, "steps")
+    seen = {name: sorted(rows["images_seen"]) for name, rows in frame.groupby("run_id")}
+    assert not unreadable
+    for number in range(1, 6):
+        assert seen[f"w{number}"] == list(range(60))
+        assert tables.row(store, "sweeps", f"w{number}")["trials"] == 59
+    killed = seen.get("w0", [])
+    assert killed == list(range(len(killed)))

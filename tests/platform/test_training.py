@@ -1,0 +1,188 @@
+import pytest
+import torch
+
+from unlatent.platform import checkpoints, runs, tables
+from unlatent.platform.data_order import BatchOrder, mix
+from unlatent.platform.optimization import TrainConfig, learning_rate
+from unlatent.platform.training import Worker, train
+
+
+class Killed(BaseException):
+    """Stands for the death of the process: nothing that the code catches."""
+
+
+def kill_at(checkpoint_number: int):
+    seen = []
+
+    def report(checkpoint):
+        seen.append(checkpoint)
+        if len(seen) == checkpoint_number:
+            raise Killed
+
+    return report
+
+
+def weights(store, run_id, kind):
+    return checkpoints.load_weights(store, runs.last_checkpoint(store, run_id), kind)
+
+
+def test_a_run_ends_with_a_row_steps_checkpoints_and_a_grid(store, make_run):
+    run = make_run()
+
+    train(run, store, Worker())
+
+    row = tables.row(store, "runs", run.run_id)
+    assert (row["status"], row["images_seen"], row["patch_size"], row["window"]) == ("succeeded", 256, 4, 4)
+    assert row["training_gflops"] > row["forward_gflops"] * 256
+    assert row["error"] is None and row["ended_at"] >= row["started_at"] and row["code_version"]
+    assert list(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
+    assert [found.images_seen for found in checkpoints.all_of(store, run.run_id)] == [128, 256]
+    assert store.list(f"artifacts/{run.run_id}/samples") == ["000000000128.png", "000000000256.png"]
+
+
+def test_same_seed_same_losses_and_weights(store, make_run):
+    losses = []
+    for name in ("one", "two"):
+        run = make_run(f"train.run={name}")
+        train(run, store, Worker())
+        losses.append(list(tables.read(store, "steps").query("run_id == @name")["loss"]))
+
+    assert losses[0] == losses[1]
+    one, two = weights(store, "one", "ema"), weights(store, "two", "ema")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+def test_another_seed_gives_another_run(make_run):
+    assert make_run().run_id != make_run("train.seed=1").run_id
+
+
+def test_how_a_run_is_watched_does_not_change_what_it_is(make_run):
+    assert make_run().run_id == make_run("train.log_images=32", "train.keep_checkpoints=9", "serve.port=9000").run_id
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_resumed_run_is_bit_for_bit_the_undisturbed_one(store, make_run, cut):
+    undisturbed = make_run("train.run=undisturbed", "train.checkpoint_images=64")
+    train(undisturbed, store, Worker())
+    resumed = make_run("train.run=resumed", "train.checkpoint_images=64")
+    with pytest.raises(Killed):
+        train(resumed, store, Worker(report=kill_at(cut)))
+    assert tables.row(store, "runs", "resumed")["status"] == "running"
+
+    train(resumed, store, Worker())
+
+    steps = tables.read(store, "steps").sort_values("images_seen")
+    by_run = {name: rows["loss"].to_list() for name, rows in steps.groupby("run_id")}
+    assert by_run["resumed"] == by_run["undisturbed"]
+    for kind in ("raw", "ema"):
+        ours, theirs = weights(store, "resumed", kind), weights(store, "undisturbed", kind)
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert tables.row(store, "runs", "resumed")["status"] == "succeeded"
+
+
+def test_steps_beyond_the_last_checkpoint_are_not_doubled(store, make_run):
+    """The steps are written, then the process dies before the checkpoint is."""
+    run = make_run()
+    with pytest.raises(Killed):
+        train(run, store, Worker(report=kill_at(2)))
+    store.delete(runs.last_checkpoint(store, run.run_id).path)
+
+    train(run, store, Worker())
+
+    assert sorted(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
+
+
+def test_a_damaged_last_checkpoint_is_passed_over(store, make_run, capsys):
+    run = make_run()
+    train(run, store, Worker())
+    store.write_bytes(f"{runs.last_checkpoint(store, run.run_id).path}/state.pt", b"cut off")
+
+    train(run, store, Worker())
+
+    assert "state.pt is not what was saved" in capsys.readouterr().out
+    assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"
+
+
+def test_a_named_run_may_be_made_longer(store, make_run):
+    train(make_run("train.run=mine"), store, Worker())
+
+    train(make_run("train.run=mine", "train.total_images=384"), store, Worker())
+
+    assert tables.row(store, "runs", "mine")["images_seen"] == 384
+    assert sorted(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256, 320, 384]
+
+
+@pytest.mark.parametrize("change", ["model.width=32", "train.seed=3", "train.batch_size=64"])
+def test_a_named_run_with_another_identity_is_refused_by_name(store, make_run, change):
+    train(make_run("train.run=mine"), store, Worker())
+
+    with pytest.raises(ValueError, match=change.split("=")[0]):
+        train(make_run("train.run=mine", change), store, Worker())
+    assert tables.row(store, "runs", "mine")["status"] == "succeeded"
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_says_so(store, make_run):
+    run = make_run("train.learning_rate=1e30", "train.warmup_images=0", "train.clip_norm=1e30")
+
+    with pytest.raises(FloatingPointError, match="learning_rate"):
+        train(run, store, Worker())
+
+    row = tables.row(store, "runs", run.run_id)
+    assert row["status"] == "failed" and "the loss is inf" in row["error"]
+
+
+def test_a_run_that_its_scheduler_stops_says_so(store, make_run):
+    def stop(checkpoint):
+        raise SystemExit
+
+    run = make_run()
+    with pytest.raises(SystemExit):
+        train(run, store, Worker(report=stop))
+
+    assert tables.row(store, "runs", run.run_id)["status"] == "stopped_early"
+
+
+def test_two_workers_see_every_image_of_an_epoch_once():
+    shares = [BatchOrder(40, 7, 8, range(0, 40, 8), rank, 2) for rank in range(2)]
+
+    seen = [index for share in shares for batch in share for index in batch]
+
+    assert sorted(seen) == list(range(40))
+
+
+def test_the_order_from_a_position_on_is_the_rest_of_the_whole():
+    whole, rest = BatchOrder(10, 0, 4, range(0, 40, 4)), BatchOrder(10, 0, 4, range(16, 40, 4))
+
+    assert list(whole)[4:] == list(rest)
+
+
+def test_epochs_differ():
+    [first, second] = BatchOrder(50, 0, 50, range(0, 100, 50))
+
+    assert sorted(first) == sorted(second) and first != second
+
+
+def test_positions_that_add_up_alike_do_not_share_noise():
+    assert len({mix(seed, images, rank) for seed in range(3) for images in range(3) for rank in range(3)}) == 27
+
+
+def test_the_rate_warms_up_then_follows_the_cosine():
+    config = TrainConfig(
+        total_images=1000, batch_size=10, learning_rate=1.0, schedule="cosine", warmup_images=100
+    )
+
+    rates = [learning_rate(config, seen) for seen in (0, 90, 500, 1000)]
+
+    assert rates == pytest.approx([0.1, 0.98, 0.5, 0.0], abs=0.01)
+
+
+def test_a_process_that_is_gone_leaves_a_lost_run(store, make_run):
+    run = make_run()
+    with pytest.raises(Killed):
+        train(run, store, Worker(report=kill_at(1)))
+    row = tables.row(store, "runs", run.run_id)
+    assert runs.mark_lost(store) == [], "this process is alive"
+    tables.replace(store, "runs", row | {"pid": 4_000_000})
+
+    assert runs.mark_lost(store) == [run.run_id]
+    assert tables.row(store, "runs", run.run_id)["status"] == "lost"
