@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import Any
 
 import yaml
 
@@ -17,7 +18,7 @@ def resolved_config(command: str, arguments: Sequence[str]) -> str:
         raise ValueError(f"`unlatent config {command}` needs a definition's name, as `unlatent {command}` does")
     if command in {"run", "plan"}:
         execution = Execution(load_pipeline(arguments[0]), tuple(arguments[1:]))
-        content = {step: asdict(config) for step, config in execution.configs.items()}
+        content: dict[str, Any] = {step: asdict(config) for step, config in execution.configs.items()}
     elif command == "sweep":
         sweep = plan_sweep(arguments[0], arguments[1:])
         content = {

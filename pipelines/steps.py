@@ -59,8 +59,9 @@ def prepare_data(context: Context) -> Outputs:
     """Opens the dataset and trains its classifier, by whose features images are measured."""
     dataset = open_dataset(context.config.data, context.store)
     extractor = prepare_extractor(context.store, dataset, context.config.evaluation)
+    accuracy = "" if extractor.accuracy is None else f", held-out accuracy {extractor.accuracy:.4f}"
     sizes = f"{len(dataset.train):,} images to train on, {len(dataset.held_out):,} held out"
-    say(f"{dataset.name}: {sizes}; features of {extractor.name}, held-out accuracy {extractor.accuracy}")
+    say(f"{dataset.name}: {sizes}; features of {extractor.name[:24]}{accuracy}")
     return Outputs({"dataset_hash": dataset.hash, "extractor": extractor.name, "accuracy": str(extractor.accuracy)})
 
 
@@ -75,7 +76,7 @@ def sweep(context: Context) -> Outputs:
 
 def train(context: Context) -> Outputs:
     """Trains one run; the winner of a sweep, where a sweep is among what the step needs."""
-    winner = {"shared": [], "knobs": []}
+    winner: dict[str, list[str]] = {"shared": [], "knobs": []}
     if any("winner" in values for values in context.inputs.values()):
         winner = json.loads(context.given("winner"))
     run_id = train_on_ray(compose_config([*winner["shared"], *context.overrides, *winner["knobs"]]))

@@ -83,7 +83,7 @@ def generate(
 ) -> None:
     """Make images from a checkpoint, without a server."""
     from unlatent.platform.config import compose_config
-    from unlatent.platform.generation import load_model
+    from unlatent.platform.generation import class_index, load_model
     from unlatent.platform.rollout import choose_checkpoint
     from unlatent.platform.store import Store
 
@@ -96,7 +96,7 @@ def generate(
     images = model.generate(wanted, seeds, config.sampler)
     out.mkdir(parents=True, exist_ok=True)
     for name, number, image in zip(wanted, seeds, images, strict=True):
-        image.save(out / f"{model.classes[model.class_index(name)]}-{number}.png".replace("/", "_"))
+        image.save(out / f"{model.classes[class_index(model.classes, name)]}-{number}.png".replace("/", "_"))
     display.say(f"{len(images)} images of {path} in {out}/")
 
 

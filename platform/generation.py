@@ -30,24 +30,25 @@ class LoadedModel:
     images_seen: int
     weights: str  # ema or raw
 
-    def class_index(self, name: str) -> int:
-        """The index of a class given by name or by index.
-
-        Raises ValueError naming the classes there are.
-        """
-        if name in self.classes:
-            return self.classes.index(name)
-        if name.isdecimal() and int(name) < len(self.classes):
-            return int(name)
-        shown = ", ".join(self.classes[:20]) + (", …" if len(self.classes) > 20 else "")
-        raise ValueError(f"class {name!r} is not one of the model's {len(self.classes)}: {shown}")
-
     def generate(
         self, classes: Sequence[str | int], seeds: Sequence[int], settings: SamplerConfig | None = None
     ) -> list[Image.Image]:
         """One image for each class (name or index) and seed; settings are the run's own unless given."""
-        labels = [self.class_index(str(name)) for name in classes]
+        labels = [class_index(self.classes, str(name)) for name in classes]
         return [to_image(pixels) for pixels in generate(self, labels, seeds, settings or self.sampler)]
+
+
+def class_index(classes: Sequence[str], name: str) -> int:
+    """The index of a class given by name or by index.
+
+    Raises ValueError naming the classes there are.
+    """
+    if name in classes:
+        return classes.index(name)
+    if name.isascii() and name.isdecimal() and int(name) < len(classes):
+        return int(name)
+    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
+    raise ValueError(f"{name!r} is not one of the model's {len(classes)} classes: {shown}")
 
 
 def load(checkpoint: str | Path, weights: str = "ema", device: str = "cpu") -> LoadedModel:
@@ -121,7 +122,7 @@ def to_png(picture: Image.Image) -> bytes:
 
 
 def image_grid(images: Tensor, columns: int, scale: int = 1, gap: int = 1) -> Image.Image:
-    """uint8 images (N, C, H, W), row by row, each pixel drawn `scale` pixels wide and the images `gap` such pixels apart."""
+    """uint8 images (N, C, H, W), row by row, `gap` pixels apart; then every pixel is drawn `scale` pixels wide."""
     count, channels, height, width = images.shape
     rows = -(-count // columns)
     canvas = torch.full((channels, rows * (height + gap) - gap, columns * (width + gap) - gap), 255, dtype=torch.uint8)

@@ -50,9 +50,9 @@ def roll_out(config: Config, named: str | None = None) -> str:
     try:
         url = deployment.start(config.serve, store, path)
     except Exception as error:
-        outcome = {"status": "failed", "error": str(error), "url": None, "ready_after_s": None}
-        tables.append(store, "deployments", [row | outcome])
+        failed = {"status": "failed", "error": str(error), "url": None, "ready_after_s": None}
+        tables.append(store, "deployments", [row | failed])
         raise
-    outcome = {"status": "ready", "error": None, "url": url, "ready_after_s": time.monotonic() - started}
-    tables.append(store, "deployments", [row | outcome])
+    ready = {"status": "ready", "error": None, "url": url, "ready_after_s": time.monotonic() - started}
+    tables.append(store, "deployments", [row | ready])
     return url

@@ -2,6 +2,9 @@
 
 import hashlib
 import json
+import os
+import socket
+import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -39,8 +42,10 @@ class Run:
 
 def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
     """Fits the config to its dataset and names the run: `train.run`, or by the hash of all that decides its result."""
-    shape = {"image_size": dataset.image_size, "channels": dataset.channels, "classes": len(dataset.classes)}
-    fitted = replace(config, model=replace(config.model, **shape))
+    model = replace(
+        config.model, image_size=dataset.image_size, channels=dataset.channels, classes=len(dataset.classes)
+    )
+    fitted = replace(config, model=model)
     train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
     identity = flatten({"model": asdict(fitted.model), "data": {"hash": dataset.hash}, "train": train})
     run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
@@ -93,6 +98,7 @@ def identity_path(run_id: str) -> str:
 def begin(store: Store, run: Run, device: str) -> dict[str, Any]:
     """Writes the row of a run that starts or goes on. Returns it."""
     refuse_other_settings(store, run)
+    wait_for_other_process(store, run.run_id)
     store.write_bytes(identity_path(run.run_id), json.dumps(run.identity).encode())
     before = tables.row(store, "runs", run.run_id) or {}
     row: dict[str, Any] = dict.fromkeys(RUNS)
@@ -120,6 +126,20 @@ def begin(store: Store, run: Run, device: str) -> dict[str, Any]:
     }
     tables.replace(store, "runs", row)
     return row
+
+
+def wait_for_other_process(store: Store, run_id: str, patience_s: float = 30.0) -> None:
+    """Waits for a process on this machine that trains the run already, such as a killed driver has left behind.
+
+    Raises ValueError if it goes on: two processes must not train one run.
+    """
+    deadline = time.monotonic() + patience_s
+    while (row := tables.row(store, "runs", run_id)) and row["status"] == "running":
+        if is_gone(row) or row["pid"] == os.getpid() or row["host"] != socket.gethostname():
+            return
+        if time.monotonic() > deadline:
+            raise ValueError(f"run {run_id!r} is being trained by process {row['pid']}; wait for it, or end it")
+        time.sleep(0.2)
 
 
 def knobs(config: Config) -> dict[str, Any]:

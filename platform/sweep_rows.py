@@ -75,7 +75,7 @@ def objective_values(sweep: Sweep) -> dict[str, float]:
     ended = {trial.run_id for trial in sweep.trials if status(sweep, trial) == "succeeded"}
     where = {**measured_as(sweep.config), "dataset_hash": sweep.dataset.hash, "run_id": sorted(ended)}
     found = evaluations(sweep.store, sweep.definition.metric, where).sort_values("images_seen")
-    return {run_id: float(rows["value"].iloc[-1]) for run_id, rows in found.groupby("run_id")}
+    return {str(run_id): float(rows["value"].iloc[-1]) for run_id, rows in found.groupby("run_id")}
 
 
 def status(sweep: Sweep, trial: Trial) -> str:

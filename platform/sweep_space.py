@@ -8,6 +8,7 @@ from typing import Any
 
 SEARCHES = ("grid", "random")
 SCHEDULERS = ("fixed", "asha")
+DIRECTIONS = ("min", "max")
 
 
 @dataclass(kw_only=True)
@@ -29,9 +30,9 @@ class SweepConfig:
     max_concurrent: int | None = None  # as many as the cluster holds unless given
 
     def __post_init__(self) -> None:
-        for name, values in (("search", SEARCHES), ("scheduler", SCHEDULERS), ("direction", ("min", "max"))):
-            if getattr(self, name) not in values:
-                raise ValueError(f"sweep.{name}={getattr(self, name)!r} is not one of {', '.join(values)}")
+        for name, choices in (("search", SEARCHES), ("scheduler", SCHEDULERS), ("direction", DIRECTIONS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"sweep.{name}={getattr(self, name)!r} is not one of {', '.join(choices)}")
         if not self.knobs:
             raise ValueError("sweep.knobs is empty; name at least one config path and its values")
         for path, values in self.knobs.items():

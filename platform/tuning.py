@@ -58,7 +58,11 @@ def search(sweep: Sweep, waiting: list[Trial]) -> None:
 
     definition, options = sweep.definition, sweep.config.cluster
     resources = {"cpu": options.cpus_per_trial, "gpu": options.gpus_per_trial}
-    shared = {"sweep": definition.name, "metric": definition.metric}
+    shared = {
+        "sweep": definition.name,
+        "metric": definition.metric,
+        "at_rungs": definition.scheduler != "fixed",  # else measured once, at the end
+    }
     settings = [{"run_id": trial.run_id, "config": to_yaml(trial.run.config), **shared} for trial in waiting]
     tuner = tune.Tuner(
         tune.with_resources(run_trial, resources),
@@ -107,7 +111,7 @@ def make_scheduler(sweep: Sweep) -> Any:
 
 
 def run_trial(settings: dict[str, Any]) -> None:
-    """What Ray Tune runs in a trial's process: the training loop, measured at every checkpoint."""
+    """What Ray Tune runs in a trial's process: the training loop, measured at its end and, where asked, at rungs."""
     from ray import tune
 
     given = settings["trial"]
@@ -118,6 +122,8 @@ def run_trial(settings: dict[str, Any]) -> None:
 
     def report(checkpoint: Checkpoint | None) -> None:
         assert checkpoint, "a trial is a run's only worker"
+        if checkpoint.images_seen < config.train.total_images and not given["at_rungs"]:
+            return
         value = measure(store, dataset, config, checkpoint.path, given["metric"])
         tune.report({"images_seen": checkpoint.images_seen, given["metric"]: value})
 

@@ -63,7 +63,9 @@ def test_no_file_is_called_like_a_standard_module():
     for part in PARTS:
         for path in (ROOT / part).glob("*.py"):
             if path.stem not in {"__init__", "__main__"}:
-                assert path.stem not in sys.stdlib_module_names, f"{path} hides Python's own {path.stem} when run by path"
+                assert path.stem not in sys.stdlib_module_names, (
+                    f"{path} hides Python's own {path.stem} when run by path"
+                )
 
 
 @pytest.mark.parametrize("module", ["platform", "select"])

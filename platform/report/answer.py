@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from unlatent.platform.report.findings import NEAR, Row, RunFindings, SweepFindings, settings_of
+from unlatent.platform.report.findings import NEAR, Row, RunFindings, SweepFindings, record, settings_of
 from unlatent.platform.report.wording import (
     count,
     is_missing,
@@ -16,6 +16,7 @@ from unlatent.platform.report.wording import (
     setting_in_words,
     share,
 )
+from unlatent.platform.selection import COMPARABLE_IN
 
 
 def headline(sweep: SweepFindings | None, run: RunFindings | None) -> str:
@@ -44,27 +45,27 @@ def against_cost(sweep: SweepFindings, best: Row) -> str:
         return f"; it is also the cheapest of {len(sweep.ranked)}"
     if near["run_id"] != best["run_id"]:
         words, less = setting_in_words(near, sweep.varying), number(best["forward_gflops"] / near["forward_gflops"], 2)
-        return (
-            f"; {words} comes within {NEAR * 100:.0f} % of it ({value_of(sweep, near)}) with {less} times less compute"
-        )
+        return f"; {words} comes within {share(NEAR, 0)} of it ({value_of(sweep, near)}) with {less} times less compute"
     words = f"{setting_in_words(cheap, sweep.varying)} ({value_of(sweep, cheap)} at {cost(cheap)})"
-    return f"; nothing cheaper comes within {NEAR * 100:.0f} % of it, and the cheapest is {words}"
+    return f"; nothing cheaper comes within {share(NEAR, 0)} of it, and the cheapest is {words}"
 
 
 def run_answer(run: RunFindings) -> str:
-    words = f"{setting_in_words(run.row)}, trained on {count(run.row['images_seen'])} images"
-    value = final_value(run, "fid")
-    outcome = f"reaches an FID of {number(value)}" if value is not None else "has not been measured yet"
+    words, last = setting_in_words(run.row), last_measured(run, "fid")
+    if last is None:
+        outcome = f"trained on {count(run.row['images_seen'])} images, has not been measured yet"
+    else:
+        outcome = f"trained on {count(last['images_seen'])} images, reaches an FID of {number(last['value'])}"
     return f"{words[0].upper()}{words[1:]}, {outcome}."
 
 
-def final_value(run: RunFindings, metric: str, settings: Row | None = None) -> float | None:
-    """A metric of a run's last measured checkpoint; measured in the same way as something else, where that is given."""
+def last_measured(run: RunFindings, metric: str, settings: Row | None = None) -> Row | None:
+    """The row of a metric of a run's last measured checkpoint; of those measured like something else, where given."""
     for group in run.evaluations:
-        if settings and any(differs(group.iloc[0][name], value) for name, value in settings.items()):
+        if settings and any(differs(group.iloc[0][name], settings[name]) for name in COMPARABLE_IN):
             continue
-        values = group.loc[group["metric"] == metric, "value"]
-        return float(values.iloc[-1]) if len(values) else None
+        rows = group[group["metric"] == metric]
+        return record(rows.iloc[-1]) if len(rows) else None
     return None
 
 
@@ -133,16 +134,12 @@ def on_run(sweep: SweepFindings | None, run: RunFindings) -> list[str]:
     """What training one of the settings longer has brought."""
     if sweep is None:
         return []
-    words = f"Trained on {count(run.row['images_seen'])} images, {setting(run.row)}"
-    comparable = {name: value for name, value in sweep.settings.items() if name not in NOT_A_CONDITION}
-    value = final_value(run, sweep.metric, comparable) if sweep.settings else None
-    if value is None:
-        return [f"{words} has not been measured in the way the trials were."]
-    title = metric_title(sweep.metric)
-    return [f"{words} reaches {title} {metric_value(sweep.metric, value)}, measured in the same way."]
-
-
-NOT_A_CONDITION = {"extractor_accuracy", "dataset", "network_evaluations"}
+    last = last_measured(run, sweep.metric, sweep.settings) if sweep.settings else None
+    if last is None:
+        return [f"The run trained longer, {setting(run.row)}, has not been measured in the way the trials were."]
+    trained = f"Trained on {count(last['images_seen'])} images, {setting(run.row)}"
+    value = f"{metric_title(sweep.metric)} {metric_value(sweep.metric, last['value'])}"
+    return [f"{trained} reaches {value}, measured in the same way."]
 
 
 def is_open(sweep: SweepFindings) -> bool:
@@ -162,28 +159,25 @@ def cost(trial: Row) -> str:
 def summary(sweep: SweepFindings | None, run: RunFindings | None) -> list[dict[str, str]]:
     """The answer as a table for a terminal."""
     metric = sweep.metric if sweep else "fid"
-    rows: list[tuple[str, Row, str, str]] = []
+    rows = []
     if sweep and (best := sweep.best):
-        near, cheap = sweep.cheapest_near, sweep.cheapest
-        for what, trial in (("best", best), (f"cheapest within {NEAR:.0%}", near), ("cheapest", cheap)):
-            rows.append((f"{what} of the sweep", trial, sweep.label(trial), value_of(sweep, trial)))
+        named = {"best": best, f"cheapest within {NEAR:.0%} of it": sweep.cheapest_near, "cheapest": sweep.cheapest}
+        for trial in {trial["run_id"]: trial for trial in named.values()}.values():
+            what = ", ".join(name for name, each in named.items() if each["run_id"] == trial["run_id"])
+            rows.append(summary_row(what, sweep.label(trial), trial, metric, trial[metric]))
     if run:
-        rows.append(
-            (
-                "trained longer" if sweep else "run",
-                run.row,
-                setting(run.row),
-                metric_value(metric, final_value(run, metric)),
-            )
-        )
-    return [
-        {
-            "what": what,
-            "setting": label,
-            metric: value,
-            "gflops": number(row["forward_gflops"]),
-            "images": count(row["images_seen"]),
-            "run": str(row["run_id"]),
-        }
-        for what, row, label, value in rows
-    ]
+        last = last_measured(run, metric, sweep.settings if sweep else None) or {**run.row, "value": None}
+        seen = {**run.row, "images_seen": last["images_seen"]}
+        rows.append(summary_row("trained longer" if sweep else "run", setting(run.row), seen, metric, last["value"]))
+    return rows
+
+
+def summary_row(what: str, label: str, run: Row, metric: str, value: float | None) -> dict[str, str]:
+    return {
+        "what": what,
+        "setting": label,
+        metric: metric_value(metric, value),
+        "gflops": number(run["forward_gflops"]),
+        "images": count(run["images_seen"]),
+        "run": run["run_id"],
+    }

@@ -2,6 +2,7 @@
 
 import html
 import io
+import math
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,7 +26,7 @@ VARIABLES = {INK: "ink", QUIET: "quiet", LINE: "line", PAPER: "paper"}
 VARIABLES |= {colour: f"series-{index}" for index, colour in enumerate(SERIES)}
 SHAPES = "osD^v"
 
-SIZE = (4.7, 3.4)  # inches of 72 points, which the page draws about 1.4 pixels wide, 1.1 on a telephone
+SIZE = (4.3, 3.2)  # inches of 72 points; the page draws a point 1.5 pixels wide, 1.1 on a telephone
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "font.size": 9,
@@ -39,6 +40,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": QUIET,
     "ytick.labelcolor": QUIET,
 }
+LOG_TICKS = {0: (1, 1.5, 2, 3, 5, 7), 1: (1, 2, 5), 2: (1, 3)}  # decades that an axis spans -> ticks in each
 MOST_LABELS = 14  # beyond it, only the Pareto front is labelled
 
 
@@ -176,7 +178,7 @@ def scale(axis: Axis, values: Sequence[float] | pd.Series, set_scale: Callable[[
     low, high = float(np.min(values)), float(np.max(values))
     if low > 0 and high > 3 * low:
         set_scale("log")
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5) if high < 100 * low else (1,)))
+        axis.set_major_locator(LogLocator(subs=LOG_TICKS[int(math.log10(high / low))] if high < 1000 * low else (1,)))
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(5))

@@ -17,6 +17,8 @@ Row = dict[str, Any]
 
 NEAR = 0.1  # a trial is near the best when its objective is at most this share worse
 
+SHOWN = ("fid", "kid", "class_agreement")  # metrics of each trial, beside the objective
+
 # Knobs that every trial is named by, and those that only follow from others.
 ALWAYS_NAMED = {"patch_size", "window", "attention"}
 FOLLOWING = {"attention_width", "attention_heads"}
@@ -131,6 +133,11 @@ def best_first(trials: pd.DataFrame, metric: str, direction: str) -> pd.DataFram
     """Trials that came to their end by their objective, then the others; within each, those without a value last."""
     ordered = trials.sort_values(metric, ascending=direction == "min", kind="stable")
     return ordered.sort_values("status", key=lambda status: status != "succeeded", kind="stable", ignore_index=True)
+
+
+def shown_metrics(sweep: SweepFindings) -> list[str]:
+    """The metrics to show of each trial, the objective first."""
+    return list(dict.fromkeys([sweep.metric, *(name for name in SHOWN if name in sweep.metrics)]))
 
 
 def differing(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlatent.platform.report.findings import Row, SweepFindings, differing, records
+from unlatent.platform.report.findings import Row, SweepFindings, differing, records, shown_metrics
 from unlatent.platform.report.wording import (
     METRICS,
     count,
@@ -50,15 +50,12 @@ def trials_grid(sweep: SweepFindings) -> Grid:
         if differing(sweep.trials, ["images_seen"])
         else []
     )
-    shown = dict.fromkeys(
-        [sweep.metric, *(name for name in ("fid", "kid", "class_agreement") if name in sweep.metrics)]
-    )
     columns = [
         *knobs,
         Column("Attention", attention, "text"),
         *others,
         *seeds,
-        *(metric_column(metric) for metric in shown),
+        *(metric_column(metric) for metric in shown_metrics(sweep)),
         Column("Forward", lambda row: number(row["forward_gflops"]), note="GFLOPs an image"),
         Column("Training", lambda row: number(row["training_gflops"]), note="GFLOPs in all"),
         Column("Parameters", lambda row: count(row["parameters"])),

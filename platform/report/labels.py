@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]  # (N, 2)
 Box = tuple[float, float, float, float]  # left, bottom, right, top; in points of the figure
 
-FONT_SIZE, REACH = 8.5, 6.0  # points; the reach of a mark, and of a label from it
+FONT_SIZE, REACH = 9.0, 6.0  # points; the reach of a mark, and of a label from it
 PLACES = {  # of a label around its point: sides (-1, 0, 1), the nearest to what one expects first
     (1, 0): "left",
     (0, 1): "center",

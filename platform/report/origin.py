@@ -3,11 +3,12 @@
 from collections import Counter
 from collections.abc import Sequence
 from pprint import pformat
+from textwrap import indent
 from typing import Any
 
 from unlatent.platform import tables
-from unlatent.platform.report.findings import Row, SweepFindings
-from unlatent.platform.report.wording import METRICS, is_missing, moment, plain, plural
+from unlatent.platform.report.findings import Row, SweepFindings, shown_metrics
+from unlatent.platform.report.wording import is_missing, moment, plain, plural
 from unlatent.platform.selection import COMPARABLE_IN
 from unlatent.platform.store import Store
 
@@ -77,27 +78,26 @@ def measured_facts(settings: Row) -> Facts:
 def pandas_lines(store: Store, sweep: SweepFindings) -> str:
     """Python that makes the table of trials out of the Parquet files."""
     runs, evaluations = (store.uri(tables.folder(table)) for table in ("runs", "evaluations"))
-    alike = {name: as_python(sweep.settings[name]) for name in COMPARABLE_IN if name in sweep.settings}
-    shown = [name for name in METRICS if name in sweep.metrics]
-    columns = ["run_id", "patch_size", "window", "attention", *sweep.varying, *shown, "forward_gflops", "status"]
+    alike = [(name, as_python(sweep.settings[name])) for name in COMPARABLE_IN if sweep.settings]
+    knobs = ["patch_size", "window", "attention", *sweep.varying]
+    columns = ["run_id", *knobs, *(shown_metrics(sweep) if sweep.settings else []), "forward_gflops", "status"]
+    scored = [
+        f"scores = pd.read_parquet({evaluations!r})",
+        f"alike = dict(\n{literal(alike)}\n)",
+        "scores = scores[(scores[list(alike)] == pd.Series(alike)).all(axis=1)]",
+        'scores = scores.pivot_table(index=["run_id", "checkpoint_hash"], columns="metric", values="value")',
+        'trials = trials.merge(scores, on=["run_id", "checkpoint_hash"], how="left")',
+        f"trials = trials.sort_values({sweep.metric!r}, ascending={sweep.direction == 'min'})",
+    ]
     lines = [
         "import pandas as pd",
         "",
-        f"runs = pd.read_parquet({runs!r})",
-        f"runs = runs[runs.sweep == {sweep.name!r}]",
+        f"trials = pd.read_parquet({runs!r})",
+        f"trials = trials[trials.sweep == {sweep.name!r}]",
+        *(scored if sweep.settings else []),
+        f"columns = {columns}",
+        "trials[columns]",
     ]
-    if sweep.settings:
-        lines += [
-            f"scores = pd.read_parquet({evaluations!r})",
-            f"alike = {literal(alike)}",
-            "scores = scores[(scores[list(alike)] == pd.Series(alike)).all(axis=1)]",
-            'scores = scores.pivot_table(index=["run_id", "checkpoint_hash"], columns="metric", values="value")',
-            'trials = runs.merge(scores, on=["run_id", "checkpoint_hash"], how="left")',
-            f"columns = {literal(columns)}",
-            f"trials.sort_values({sweep.metric!r}, ascending={sweep.direction == 'min'})[columns]",
-        ]
-    else:
-        lines += [f"columns = {literal(columns)}", "runs[columns]"]
     return "\n".join(lines)
 
 
@@ -106,7 +106,8 @@ def as_python(value: Any) -> Any:
 
 
 def literal(value: Any) -> str:
-    return pformat(value, width=88, sort_dicts=False)
+    """A value as Python source, in lines of a readable length."""
+    return indent(pformat(value, width=88, compact=True), "    ")
 
 
 def shortened(name: str) -> str:

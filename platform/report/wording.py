@@ -59,8 +59,9 @@ def count(value: Any) -> str:
     return NOTHING if is_missing(value) else f"{int(value):,}"
 
 
-def share(value: Any) -> str:
-    return NOTHING if is_missing(value) else f"{100 * value:.1f} %"
+def share(value: Any, decimals: int = 1) -> str:
+    """A share in per cent, with a space that does not break."""
+    return NOTHING if is_missing(value) else f"{100 * value:.{decimals}f}\u00a0%"
 
 
 def moment(value: Any) -> str:

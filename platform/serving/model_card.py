@@ -42,18 +42,6 @@ class ModelCard:
     def size(self) -> str:
         return f"{self.network.image_size}x{self.network.image_size}"
 
-    def label_of(self, prompt: str) -> int:
-        """The class that a prompt names, by its name or its index.
-
-        Raises ValueError naming the classes there are.
-        """
-        if prompt in self.classes:
-            return self.classes.index(prompt)
-        if prompt.isascii() and prompt.isdecimal() and int(prompt) < len(self.classes):
-            return int(prompt)
-        names = ", ".join(self.classes[:20]) + (", … (/v1/models has them all)" if len(self.classes) > 20 else "")
-        raise ValueError(f"{prompt!r} is not one of the model's {len(self.classes)} classes: {names}")
-
     def to_json(self) -> dict[str, Any]:
         """OpenAI's fields of a model, then ours."""
         return {

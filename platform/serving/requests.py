@@ -11,6 +11,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from unlatent.models.samplers import SamplerConfig
+from unlatent.platform.generation import class_index
 from unlatent.platform.serving.errors import Refusal
 from unlatent.platform.serving.generator import Order
 from unlatent.platform.serving.model_card import ModelCard
@@ -69,7 +70,7 @@ def order_of(request: GenerationRequest, card: ModelCard, max_steps: int) -> Ord
     if settings.steps > max_steps:
         raise Refusal(400, f"steps={settings.steps} is over the limit of {max_steps}", "steps")
     try:
-        label = card.label_of(request.prompt)
+        label = class_index(card.classes, request.prompt)
     except ValueError as error:
         raise Refusal(400, str(error), "prompt", "unknown_class") from None
     return Order(

@@ -59,7 +59,17 @@ def test_results_filters_sorts_and_exports(store, row_of, tmp_path):
     for name, loss in (("a", 0.5), ("b", 0.25), ("c", 0.75)):
         tables.replace(store, "runs", row_of("runs", run_id=name, loss=loss, status="succeeded", started_at=now()))
 
-    asked = ["results", "runs", f"store={store.root}", "--where", "loss < 0.6", "--sort", "loss", "--columns", "run_id,loss"]
+    asked = [
+        "results",
+        "runs",
+        f"store={store.root}",
+        "--where",
+        "loss < 0.6",
+        "--sort",
+        "loss",
+        "--columns",
+        "run_id,loss",
+    ]
     printed = unlatent(*asked)
     exported = unlatent(*asked, "--json")
     written = unlatent(*asked, "--parquet", str(tmp_path / "out.parquet"))
@@ -101,8 +111,17 @@ def test_generate_writes_an_image_for_each_class_asked_for(store, make_run, tmp_
 def test_an_unknown_class_names_those_there_are(store, make_run, tmp_path):
     train(make_run("train.run=mine"), store, Worker())
 
-    asked = ["generate", "--checkpoint", "mine", "--class", "eleven", f"store={store.root}", "--out", str(tmp_path / "x")]
+    asked = [
+        "generate",
+        "--checkpoint",
+        "mine",
+        "--class",
+        "eleven",
+        f"store={store.root}",
+        "--out",
+        str(tmp_path / "x"),
+    ]
     done = unlatent(*asked)
 
-    assert done.returncode == 2 and "class 'eleven' is not one of the model's 10: 0, 1, 2" in done.stderr
+    assert done.returncode == 2 and "'eleven' is not one of the model's 10 classes: 0, 1, 2" in done.stderr
     assert not (tmp_path / "x").exists()

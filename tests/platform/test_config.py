@@ -83,5 +83,5 @@ def test_a_bad_definition_is_refused_in_one_line(tmp_path, content, named):
 
 
 def test_a_missing_definition_names_those_there_are():
-    with pytest.raises(ValueError, match="'nothing' is neither a definition in sweeps/ .*digits"):
+    with pytest.raises(ValueError, match=r"'nothing' is neither a definition in sweeps/ .*digits"):
         load_sweep("nothing", [])

@@ -229,6 +229,23 @@ def test_the_run_shows_its_first_middle_and_last_grid_and_the_answers_by_class(s
     assert "Trained on 5,000 images, p2/w1 reaches FID 9.50, measured in the same way." in text_of(page)
 
 
+def test_a_run_is_credited_with_the_images_its_measured_checkpoint_had_seen(swept):
+    add_run(swept, "long", images_seen=5000)
+    add_evaluation(swept, "long", {"images_seen": 4000, "checkpoint_hash": "an earlier one"}, fid=9.5)
+
+    assert "Trained on 4,000 images, p4/w4 reaches FID 9.50" in text_of(written(swept, sweep="digits", run_id="long"))
+
+
+def test_a_run_measured_otherwise_is_not_set_beside_the_trials(swept):
+    add_run(swept, "long", images_seen=5000)
+    add_evaluation(swept, "long", {"guidance": 4.0}, fid=9.5)
+
+    text = text_of(written(swept, sweep="digits", run_id="long"))
+
+    assert "has not been measured in the way the trials were" in text
+    assert "Guidance 4 for 0.1 < t < 0.9" in text
+
+
 def test_says_where_the_numbers_came_from(swept):
     text = text_of(written(swept, sweep="digits"))
 

@@ -43,7 +43,7 @@ def test_a_checkpoint_that_is_gone_is_not_chosen(store, measured):
 
 
 def test_nothing_measured_says_what_would_measure(store):
-    with pytest.raises(ValueError, match="no checkpoint .* has a fid yet; `unlatent evaluate RUN`"):
+    with pytest.raises(ValueError, match=r"no checkpoint .* has a fid yet; `unlatent evaluate RUN`"):
         best_checkpoint(store, "fid")
 
 

@@ -1,4 +1,5 @@
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +29,7 @@ def test_a_write_that_fails_leaves_the_old_content_and_nothing_beside_it(tmp_pat
     store = Store(tmp_path)
     store.write_bytes("file", b"old")
 
-    with pytest.raises(RuntimeError), store.writing("file") as target, open(target, "wb") as half:
+    with pytest.raises(RuntimeError), store.writing("file") as target, Path(target).open("wb") as half:
         half.write(b"ne")
         raise RuntimeError("killed")
 

@@ -147,7 +147,7 @@ def test_a_sweep_without_a_success_says_why(store, plan, row_of):
     row = begin(sweep)
     tables.replace(store, "runs", row_of("runs", run_id=sweep.trials[0].run_id, status="failed", error="out of memory"))
 
-    with pytest.raises(RuntimeError, match="no trial succeeded; .*out of memory"):
+    with pytest.raises(RuntimeError, match=r"no trial succeeded; .*out of memory"):
         finish(sweep, row, 0.1)
     assert tables.row(store, "sweeps", "mine")["status"] == "failed"
     assert definition_text(sweep) == tables.row(store, "sweeps", "mine")["definition"]

@@ -1,3 +1,8 @@
+import subprocess
+import sys
+from datetime import UTC, datetime
+
+import psutil
 import pytest
 import torch
 
@@ -167,9 +172,7 @@ def test_positions_that_add_up_alike_do_not_share_noise():
 
 
 def test_the_rate_warms_up_then_follows_the_cosine():
-    config = TrainConfig(
-        total_images=1000, batch_size=10, learning_rate=1.0, schedule="cosine", warmup_images=100
-    )
+    config = TrainConfig(total_images=1000, batch_size=10, learning_rate=1.0, schedule="cosine", warmup_images=100)
 
     rates = [learning_rate(config, seen) for seen in (0, 90, 500, 1000)]
 
@@ -186,3 +189,19 @@ def test_a_process_that_is_gone_leaves_a_lost_run(store, make_run):
 
     assert runs.mark_lost(store) == [run.run_id]
     assert tables.row(store, "runs", run.run_id)["status"] == "lost"
+
+
+def test_two_processes_do_not_train_one_run(store, make_run):
+    run = make_run()
+    other = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    row = runs.begin(store, run, "cpu")
+    started = datetime.fromtimestamp(psutil.Process(other.pid).create_time(), UTC)
+    tables.replace(store, "runs", row | {"pid": other.pid, "process_started_at": started})
+
+    with pytest.raises(ValueError, match=f"is being trained by process {other.pid}"):
+        runs.wait_for_other_process(store, run.run_id, patience_s=0.5)
+    other.kill()
+    other.wait()
+    train(run, store, Worker())
+
+    assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"

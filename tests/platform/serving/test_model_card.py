@@ -50,12 +50,3 @@ def test_metrics_come_oldest_first(store, model):
         measure(store, metric="fid", value=day, evaluated_at=datetime(2026, 1, day, tzinfo=UTC))
 
     assert [metric["value"] for metric in model_card(model, store).metrics] == [1, 2, 3]
-
-
-def test_classes_go_by_name_first_then_by_index(model, store):
-    model = type(model)(**{**vars(model), "classes": ["cat", "0", "dog"]})
-    card = model_card(model, store)
-
-    assert [card.label_of(prompt) for prompt in ("dog", "0", "1", "2")] == [2, 1, 1, 2]
-    with pytest.raises(ValueError, match="cat, 0, dog"):
-        card.label_of("3")

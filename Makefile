@@ -1,0 +1,30 @@
+# Two commands from a bare clone: `make demo`, `make test`. Each sets up its own environment in .venv first.
+
+PYTHON ?= python3
+BIN = .venv/bin
+READY = .venv/.ready
+
+.PHONY: demo test lint environment clean
+
+demo: $(READY)
+	$(BIN)/unlatent run quickstart
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+environment: $(READY)
+
+# pip keeps a CPU build of PyTorch where the package index offers one, and takes the usual build elsewhere.
+$(READY): pyproject.toml requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]' --constraint requirements.lock
+	@touch $(READY)
+
+clean:
+	rm -rf .venv build dist *.egg-info
