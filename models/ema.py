@@ -2,12 +2,12 @@
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 @torch.no_grad()
 def update_ema(ema: nn.Module, network: nn.Module, decay: float) -> None:
-    """Keeps `decay` of each mean and fills up with the network's weight. Buffers are copied."""
-    for mean, weight in zip(ema.parameters(), network.parameters(), strict=True):
-        mean.lerp_(weight.to(mean.dtype), 1 - decay)
+    """Keeps `decay` of each mean and fills up with the network's weight, all in one call. Buffers are copied."""
+    get_ema_multi_avg_fn(decay)(list(ema.parameters()), list(network.parameters()), 0)
     for copy, original in zip(ema.buffers(), network.buffers(), strict=True):
         copy.copy_(original)

@@ -60,8 +60,10 @@ def evaluations(store: Store, metric: str, where: dict[str, Any]) -> pd.DataFram
 def best_checkpoint(store: Store, metric: str, where: dict[str, Any] | None = None) -> dict[str, Any]:
     """The row of `evaluations` with the best value whose checkpoint still exists.
 
-    Raises ValueError for a metric without a better and a worse, when there is nothing to choose from, and when the rows
-    differ in what their values depend on.
+    Rows are ranked only among those that agree in all that their values depend on.
+
+    Raises ValueError for a metric without a better and a worse, when there is nothing to choose from, and when the
+    rankings disagree: it names what the rows differ in.
     """
     if metric not in DIRECTIONS:
         raise ValueError(f"metric={metric!r} is not one that checkpoints are ranked by: {', '.join(DIRECTIONS)}")
@@ -70,13 +72,15 @@ def best_checkpoint(store: Store, metric: str, where: dict[str, Any] | None = No
     rows = rows[kept]
     if rows.empty:
         raise ValueError(f"no checkpoint in {store.root} has a {metric} yet; `unlatent evaluate RUN` measures one")
-    refuse_incomparable(rows, metric)
-    best = rows.sort_values("value", ascending=DIRECTIONS[metric] == "min", kind="stable").iloc[0]
-    return {str(name): value for name, value in best.items()}
+    ranked = rows.sort_values("value", ascending=DIRECTIONS[metric] == "min", kind="stable")
+    winners = ranked.groupby(list(COMPARABLE_IN), dropna=False, sort=False).head(1)
+    if winners["checkpoint"].nunique() > 1:
+        raise ValueError(f"values of {metric} cannot be ranked: {differences(winners)}; name a run or a checkpoint")
+    return {str(name): value for name, value in winners.iloc[0].items()}
 
 
-def refuse_incomparable(rows: pd.DataFrame, metric: str) -> None:
+def differences(rows: pd.DataFrame) -> str:
+    """What rows that were measured in different ways differ in."""
     differing = [column for column in COMPARABLE_IN if rows[column].nunique(dropna=False) > 1]
-    if differing:
-        found = "; ".join(f"{name}: {', '.join(map(str, sorted(rows[name].unique())))}" for name in differing)
-        raise ValueError(f"values of {metric} cannot be ranked, they differ in {found}; name a run or a checkpoint")
+    values = {name: ", ".join(sorted(map(str, rows[name].unique()))) for name in differing}
+    return "they differ in " + "; ".join(f"{name}: {found}" for name, found in values.items())

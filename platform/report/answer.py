@@ -8,7 +8,7 @@ from unlatent.platform.report.wording import (
     count,
     is_missing,
     listed,
-    metric_title,
+    metric_in_words,
     metric_value,
     number,
     plural,
@@ -27,9 +27,9 @@ def headline(sweep: SweepFindings | None, run: RunFindings | None) -> str:
 
 def sweep_answer(sweep: SweepFindings) -> str:
     """Which setting won, by how much and at what cost."""
-    best, title = sweep.best, metric_title(sweep.metric)
+    best, title = sweep.best, metric_in_words(sweep.metric)
     if best is None:
-        return f"No answer yet: none of {plural(sweep.planned, 'trial')} has a {title}."
+        return f"No answer yet: none of {plural(sweep.planned, 'trial')} has its {title} measured."
     so_far = "So far, " if is_open(sweep) else ""
     words = setting_in_words(best, sweep.varying)
     first = f"{so_far}{words} has the best {title}, {value_of(sweep, best)}, at {cost(best)} an image"
@@ -89,13 +89,13 @@ def on_features(settings: Row) -> list[str]:
     """Whose features the distances are measured in, where they are not those that published numbers use."""
     if not settings:
         return []
-    samples = f"{count(settings['samples'])} generated images"
+    samples = f"{count(settings['samples'])} generated images each"
     if settings["feature_extractor"] == "inception":
         few = "; published numbers rest on 50,000" if settings["samples"] < 50_000 else ""
-        return [f"FID on Inception features, from {samples} a measurement{few}."]
-    accuracy = f" (held-out accuracy {share(settings['extractor_accuracy'])})"
+        return [f"Measured on Inception's features, from {samples}{few}."]
+    accuracy = f"held-out accuracy {share(settings['extractor_accuracy'])}"
     return [
-        f"FID on the features of the {settings['dataset']} classifier{accuracy}, from {samples} a measurement; "
+        f"Measured on the features of the {settings['dataset']} classifier ({accuracy}), from {samples}: "
         "not an Inception FID, and comparable with no published number."
     ]
 
@@ -138,7 +138,7 @@ def on_run(sweep: SweepFindings | None, run: RunFindings) -> list[str]:
     if last is None:
         return [f"The run trained longer, {setting(run.row)}, has not been measured in the way the trials were."]
     trained = f"Trained on {count(last['images_seen'])} images, {setting(run.row)}"
-    value = f"{metric_title(sweep.metric)} {metric_value(sweep.metric, last['value'])}"
+    value = f"{metric_in_words(sweep.metric)} {metric_value(sweep.metric, last['value'])}"
     return [f"{trained} reaches {value}, measured in the same way."]
 
 

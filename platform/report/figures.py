@@ -40,7 +40,11 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": QUIET,
     "ytick.labelcolor": QUIET,
 }
-LOG_TICKS = {0: (1, 1.5, 2, 3, 5, 7), 1: (1, 2, 5), 2: (1, 3)}  # decades that an axis spans -> ticks in each
+LOG_TICKS = {
+    0: (1, 1.5, 2, 3, 5, 7),
+    1: (1, 2, 5),
+    2: (1, 3),
+}  # decades that an axis spans -> ticks in each; beyond, one
 MOST_LABELS = 14  # beyond it, only the Pareto front is labelled
 
 
@@ -78,10 +82,11 @@ def quality_against_cost(sweep: SweepFindings) -> str:
         axes.margins(0.14, 0.12)
         axes.plot(front["forward_gflops"], front[sweep.metric], color=QUIET, lw=1, drawstyle="steps-post", zorder=1)
         for trial in records(trials):
-            mark(axes, trial["forward_gflops"], trial[sweep.metric], trial, trials)
+            mark(axes, trial["forward_gflops"], trial[sweep.metric], trial, sweep.trials)
         labelled = trials if len(trials) <= MOST_LABELS else front
-        points = labelled[["forward_gflops", sweep.metric]].to_numpy(float)
-        place_labels(axes, points, [sweep.label(trial) for trial in records(labelled)], [stairs(front, sweep.metric)])
+        names = [sweep.label(trial) for trial in records(labelled)]
+        line = stairs(points_of(front, sweep.metric))
+        place_labels(axes, points_of(labelled, sweep.metric), names, points_of(trials, sweep.metric), [line])
 
     return drawn(draw, f"{title} of each trial against its cost")
 
@@ -90,35 +95,33 @@ def quality_by_window(sweep: SweepFindings) -> str:
     """The objective by window, a line for each patch size; what has no windows stands beside them."""
     trials, title = sweep.ranked.sort_values("window"), metric_title(sweep.metric)
     windows = sorted(trials.loc[with_attention(trials), "window"].unique())
-    places = {window: place for place, window in enumerate(windows)}
+    places = trials["window"].map({window: place for place, window in enumerate(windows)})
+    trials = trials.assign(place=places.where(with_attention(trials), len(windows)))
 
     def draw(axes: Axes) -> None:
         scale(axes.yaxis, trials[sweep.metric], axes.set_yscale)
         for _, group in trials.groupby("patch_size"):
-            line, colour = group[with_attention(group)], colour_of(group.iloc[0], trials)
-            axes.plot(line["window"].map(places), line[sweep.metric], color=colour, lw=1.2, zorder=1)
+            line, colour = group[with_attention(group)], colour_of(group.iloc[0], sweep.trials)
+            axes.plot(line["place"], line[sweep.metric], color=colour, lw=1.2, zorder=1)
             for trial in records(group):
-                x = places[trial["window"]] if has_attention(trial) else len(places)
-                mark(axes, x, trial[sweep.metric], trial, trials)
-        names = [f"{window} × {window}" for window in windows]
-        without = [] if with_attention(trials).all() else ["no attention"]
-        axes.xaxis.set_major_locator(FixedLocator(range(len(names + without))))
-        axes.set_xticklabels([*names, *without])
+                mark(axes, trial["place"], trial[sweep.metric], trial, sweep.trials)
+        names = [f"{plain(window)} × {plain(window)}" for window in windows] + ["no\nattention"]
+        axes.xaxis.set_major_locator(FixedLocator(sorted(trials["place"].unique())))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda place, _: names[int(place)]))
         axes.set(xlabel="window: pixels merged into one attention token", ylabel=title)
         axes.margins(0.12, 0.12)
-        label_patch_sizes(axes, trials, places, sweep.metric)
+        label_patch_sizes(axes, trials, sweep.metric)
 
     return drawn(draw, f"{title} by patch size and window")
 
 
-def label_patch_sizes(axes: Axes, trials: pd.DataFrame, places: dict[Any, int], metric: str) -> None:
+def label_patch_sizes(axes: Axes, trials: pd.DataFrame, metric: str) -> None:
     """Names each line at its first point."""
-    lines = {
-        patch_size: np.column_stack([line["window"].map(places), line[metric]]).astype(float)
-        for patch_size, line in trials[with_attention(trials)].groupby("patch_size")
-    }
-    first = np.array([line[0] for line in lines.values()])
-    place_labels(axes, first, [f"patch {plain(patch_size)}" for patch_size in lines], list(lines.values()))
+    by_size = dict(list(trials[with_attention(trials)].groupby("patch_size")))
+    lines = [line[["place", metric]].to_numpy(float) for line in by_size.values()]
+    marks = trials[["place", metric]].to_numpy(float)
+    first = np.array([line[0] for line in lines])
+    place_labels(axes, first, [f"patch {plain(size)}" for size in by_size], marks, lines)
 
 
 def losses(sweep: SweepFindings) -> str:
@@ -178,7 +181,7 @@ def scale(axis: Axis, values: Sequence[float] | pd.Series, set_scale: Callable[[
     low, high = float(np.min(values)), float(np.max(values))
     if low > 0 and high > 3 * low:
         set_scale("log")
-        axis.set_major_locator(LogLocator(subs=LOG_TICKS[int(math.log10(high / low))] if high < 1000 * low else (1,)))
+        axis.set_major_locator(LogLocator(subs=LOG_TICKS.get(int(math.log10(high / low)), (1,))))
         axis.set_minor_locator(NullLocator())
     else:
         axis.set_major_locator(MaxNLocator(5))
@@ -189,9 +192,13 @@ def tick(value: float) -> str:
     return number(value, 3).rstrip("0").rstrip(".") if "." in number(value, 3) else number(value, 3)
 
 
-def stairs(front: pd.DataFrame, metric: str) -> Points:
+def points_of(trials: pd.DataFrame, metric: str) -> Points:
+    return trials[["forward_gflops", metric]].to_numpy(float)
+
+
+def stairs(front: Points) -> Points:
     """The corners of the front's line: from each point sideways, then to the next."""
-    corners = front[["forward_gflops", metric]].to_numpy(float).repeat(2, axis=0)
+    corners = front.repeat(2, axis=0)
     return np.column_stack([corners[1:, 0], corners[:-1, 1]])
 
 

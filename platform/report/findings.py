@@ -35,7 +35,7 @@ class SweepFindings:
     metrics: list[str]
     settings: Row  # what the metrics depend on, the same for all trials
     otherwise: int  # trials whose last checkpoint was measured in another way only
-    varying: list[str]  # knobs that differ between trials, beside patch size, window and attention
+    varying: list[str]  # knobs that differ between trials, beside patch size, window and attention; or the seed
     planned: int
 
     @property
@@ -82,7 +82,7 @@ class SweepFindings:
 
 @dataclass(frozen=True)
 class RunFindings:
-    """A run by itself: its row, its steps, and its evaluations in groups measured alike, the largest group first."""
+    """A run by itself: its row, its steps, and its evaluations in groups measured alike, the earliest group first."""
 
     row: Row
     steps: pd.DataFrame
@@ -111,7 +111,7 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
         metrics=metrics,
         settings=settings_of(alike),
         otherwise=last["run_id"].nunique() - alike["run_id"].nunique(),
-        varying=[knob for knob in differing(trials, KNOBS) if knob not in ALWAYS_NAMED | FOLLOWING],
+        varying=[knob for knob in differing(trials, [*KNOBS, "seed"]) if knob not in ALWAYS_NAMED | FOLLOWING],
         planned=(row["trials"] if row else None) or len(trials),
     )
 

@@ -44,22 +44,16 @@ def trials_grid(sweep: SweepFindings) -> Grid:
     """The trials, the best first."""
     knobs = [Column("Patch", lambda row: plain(row["patch_size"])), Column("Window", window)]
     others = [Column(name.replace("_", " ").capitalize(), of(name), "text") for name in sweep.varying]
-    seeds = [Column("Seed", of("seed"))] if differing(sweep.trials, ["seed"]) else []
-    images = (
-        [Column("Images seen", lambda row: count(row["images_seen"]))]
-        if differing(sweep.trials, ["images_seen"])
-        else []
-    )
+    seen = [Column("Images seen", lambda row: count(row["images_seen"]))]
     columns = [
         *knobs,
         Column("Attention", attention, "text"),
         *others,
-        *seeds,
         *(metric_column(metric) for metric in shown_metrics(sweep)),
         Column("Forward", lambda row: number(row["forward_gflops"]), note="GFLOPs an image"),
         Column("Training", lambda row: number(row["training_gflops"]), note="GFLOPs in all"),
         Column("Parameters", lambda row: count(row["parameters"])),
-        *images,
+        *(seen if differing(sweep.trials, ["images_seen"]) else []),
         Column("Speed", lambda row: number(row["images_per_s"]), note="images/s"),
         Column("Status", lambda row: row["status"].replace("_", " "), "text"),
     ]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Points = NDArray[np.float64]  # (N, 2)
 Box = tuple[float, float, float, float]  # left, bottom, right, top; in points of the figure
 
-FONT_SIZE, REACH = 9.0, 6.0  # points; the reach of a mark, and of a label from it
+FONT_SIZE, REACH, FAR = 9.0, 6.0, 1000.0  # points; the reach of a mark, and of a label from it
 PLACES = {  # of a label around its point: sides (-1, 0, 1), the nearest to what one expects first
     (1, 0): "left",
     (0, 1): "center",
@@ -23,10 +23,13 @@ PLACES = {  # of a label around its point: sides (-1, 0, 1), the nearest to what
 }
 
 
-def place_labels(axes: Axes, points: Points, texts: Sequence[str], lines: Sequence[Points] = ()) -> None:
-    """Writes a label beside each point, off the lines where it can."""
+def place_labels(axes: Axes, points: Points, texts: Sequence[str], marks: Points, lines: Sequence[Points]) -> None:
+    """Writes a label beside each point; off all marks, lines and axes where it can."""
     anchors = in_points(axes, points)
-    taken = [around(anchor, REACH) for anchor in anchors]
+    taken = [around(mark, REACH) for mark in in_points(axes, marks)]
+    (left, bottom), (_, top) = in_points(axes, np.column_stack([axes.get_xlim(), axes.get_ylim()]))
+    taken.append((left - FAR, bottom - FAR, left, top + FAR))  # where the axis has its numbers
+    taken.append((left - FAR, bottom - FAR, left + FAR, bottom))
     taken += [around(spot, 1.5) for line in lines for spot in spots(in_points(axes, line))]
     for (x, y), point, text in zip(anchors, points, texts, strict=True):
         boxes = {place: box_at(x, y, place, text) for place in PLACES}

@@ -74,14 +74,14 @@ def missing(sweep: str | None, trials: SweepFindings | None, run_id: str | None,
 def sweep_part(store: Store, sweep: SweepFindings) -> dict[str, Any]:
     row = sweep.row or {}
     enough = len(sweep.ranked) > 1
-    by_window = enough and not sweep.varying and sweep.ranked["window"].nunique() > 1
+    windows = sweep.ranked.loc[figures.with_attention(sweep.ranked), "window"].nunique()
     return {
         "name": sweep.name,
         "question": row.get("question"),
         "extent": extent(sweep),
         "grid": grid.trials_grid(sweep) if len(sweep.trials) else None,
         "cost_figure": Markup(figures.quality_against_cost(sweep)) if enough else None,
-        "window_figure": Markup(figures.quality_by_window(sweep)) if by_window else None,
+        "window_figure": Markup(figures.quality_by_window(sweep)) if windows > 1 and not sweep.varying else None,
         "loss_figure": Markup(figures.losses(sweep)) if len(sweep.steps) else None,
         "failures": [(sweep.label(row), row["run_id"], plain(row["error"])) for row in sweep.failed],
         "measured": origin.measured_facts(sweep.settings),

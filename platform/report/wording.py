@@ -35,6 +35,12 @@ def metric_title(metric: str) -> str:
     return METRICS[metric][0] if metric in METRICS else metric.replace("_", " ")
 
 
+def metric_in_words(metric: str) -> str:
+    """The title as it stands within a sentence."""
+    title = metric_title(metric)
+    return title if title.isupper() else title.lower()
+
+
 def metric_meaning(metric: str) -> str:
     return METRICS[metric][1] if metric in METRICS else ""
 

@@ -140,7 +140,8 @@ def test_a_fid_on_a_classifier_is_never_passed_off_as_an_inception_fid(swept):
     text = text_of(written(swept, sweep="digits"))
 
     assert (
-        "FID on the features of the digits classifier (held-out accuracy 98.5 %), from 1,000 generated images" in text
+        "Measured on the features of the digits classifier (held-out accuracy 98.5 %), from 1,000 generated images"
+        in text
     )
     assert "not an Inception FID" in text
 
@@ -288,7 +289,7 @@ def test_a_sweep_that_has_just_begun(store):
 
     text = text_of(written(store, sweep="digits"))
 
-    assert "No answer yet: none of 4 trials has a FID." in text
+    assert "No answer yet: none of 4 trials has its FID measured." in text
     assert "The sweep is still running." in text
 
 
@@ -330,13 +331,26 @@ def test_trials_with_other_knobs_are_told_apart(swept):
     assert "Patch size 2 with compaction window 1, norm layer has the best FID, 15.0" in text
 
 
+def test_patch_sizes_alone(store):
+    add_sweep(store, trials=2)
+    for patch_size in (2, 4):
+        knobs = {"patch_size": patch_size, "window": patch_size, "attention": False}
+        add_run(store, f"p{patch_size}", sweep="digits", forward_gflops=1 / patch_size, **knobs)
+        add_evaluation(store, f"p{patch_size}", fid=5.0 * patch_size)
+
+    page = written(store, sweep="digits")
+
+    assert "Patch size 2 without attention between pixel tokens has the best FID, 10.0" in text_of(page)
+    assert page.count("<svg") == 1  # of quality against cost; there are no windows to compare
+
+
 def test_a_metric_of_which_more_is_better(store):
     add_sweep(store, trials=2, metric="class_agreement", direction="max")
     for run_id, patch_size, agreement in (("low", 2, 0.5), ("high", 4, 0.9)):
         add_run(store, run_id, sweep="digits", patch_size=patch_size)
         add_evaluation(store, run_id, class_agreement=agreement)
 
-    assert "has the best Class agreement, 90.0 %" in text_of(written(store, sweep="digits"))
+    assert "has the best class agreement, 90.0 %" in text_of(written(store, sweep="digits"))
 
 
 def test_leaves_matplotlib_as_it_was(swept):

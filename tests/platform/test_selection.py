@@ -30,9 +30,17 @@ def test_rows_that_differ_in_what_they_depend_on_are_refused_by_name(store, meas
     measured("a", 3.0)
     measured("b", 1.0, samples=50, steps=10)
 
-    with pytest.raises(ValueError, match="samples: 50, 100; steps: 10, 20"):
+    with pytest.raises(ValueError, match="samples: 100, 50; steps: 10, 20"):
         best_checkpoint(store, "fid")
     assert best_checkpoint(store, "fid", {"samples": 100})["run_id"] == "a"
+
+
+def test_rankings_that_agree_need_no_choice_between_them(store, measured):
+    measured("a", 3.0)
+    measured("b", 1.0)
+    measured("b", 0.5, samples=50)
+
+    assert best_checkpoint(store, "fid")["run_id"] == "b"
 
 
 def test_a_checkpoint_that_is_gone_is_not_chosen(store, measured):
