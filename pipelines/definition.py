@@ -27,6 +27,7 @@ class Pipeline:
     about: str
     overrides: tuple[str, ...]  # of the config, for every step
     steps: dict[str, Step]
+    afterwards: tuple[tuple[str, str], ...] = ()  # commands worth trying next, each with what it does
 
     def order(self) -> list[str]:
         """The steps, each after all that it needs."""
@@ -46,7 +47,7 @@ def load_pipeline(name: str) -> Pipeline:
         written = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    refuse_unknown(path, "", written, {"about", "overrides", "steps"})
+    refuse_unknown(path, "", written, {"about", "overrides", "steps", "afterwards"})
     steps = {each: read_step(path, each, content or {}) for each, content in written.get("steps", {}).items()}
     for step in steps.values():
         for need in step.needs:
@@ -57,6 +58,7 @@ def load_pipeline(name: str) -> Pipeline:
         about=" ".join(written.get("about", "").split()),
         overrides=tuple(written.get("overrides", ())),
         steps=steps,
+        afterwards=tuple((command, does) for command, does in written.get("afterwards", ())),
     )
     try:
         pipeline.order()

@@ -60,6 +60,7 @@ class Execution:
     def context(self, step: Step) -> Context:
         return Context(
             pipeline=self.pipeline.name,
+            about=self.pipeline.about,
             step=step.name,
             config=self.configs[step.name],
             overrides=self.overrides_of(step),
@@ -107,9 +108,18 @@ def run_pipeline(pipeline: Pipeline, overrides: Sequence[str]) -> None:
                 sorter.done(running.pop(future))
     if failures:
         raise StepError("; ".join(failures))
-    for name in pipeline.order():
-        if name in execution.done and execution.done[name].message:
-            say(execution.done[name].message)
+    say_results(execution)
+
+
+def say_results(execution: Execution) -> None:
+    """What the steps have to say at the end, ran or skipped, and what to try next."""
+    for name in execution.pipeline.order():
+        if message := execution.done[name].message:
+            say(f"\n{message}")
+    if execution.pipeline.afterwards:
+        say("\nnext:")
+        for command, does in execution.pipeline.afterwards:
+            say(f"  {command}\n      {does}")
 
 
 def attempt(execution: Execution, step: Step, failures: list[str]) -> None:

@@ -11,11 +11,10 @@ from unlatent.pipelines.records import Outputs
 from unlatent.platform import checkpoints
 from unlatent.platform.config import Config, compose_config, load_sweep
 from unlatent.platform.datasets import open_dataset
-from unlatent.platform.display import say, show_table
+from unlatent.platform.display import as_lines, say, show_table
 from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
 from unlatent.platform.generation import load_model
 from unlatent.platform.ray_training import train_on_ray
-from unlatent.platform.report import write_report
 from unlatent.platform.rollout import roll_out
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint, measured_as
@@ -29,6 +28,7 @@ class Context:
     """What a step is given."""
 
     pipeline: str
+    about: str  # what the pipeline is for
     step: str
     config: Config
     overrides: list[str]
@@ -132,14 +132,16 @@ def request_images(context: Context) -> Outputs:
 
 def report(context: Context) -> Outputs:
     """Writes the HTML report of the sweep, the run and the endpoint's answers that the earlier steps hand on."""
+    from unlatent.platform.report import write_report  # brings matplotlib, which the other steps can do without
+
     store, path = context.store, f"{context.folder}/report.html"
     given = {name: value for values in context.inputs.values() for name, value in values.items()}
     files = zip(json.loads(given.get("classes", "[]")), json.loads(given.get("images", "[]")), strict=True)
     requests = {name: store.read_bytes(file) for name, file in files}
     title = f"unlatent: {context.pipeline}"
-    summary = write_report(store, path, title, given.get("sweep"), given.get("run_id"), requests)
-    show_table(summary, "summary")
-    return Outputs({"report": path}, (path,), message=f"report: {store.uri(path)}")
+    summary = write_report(store, path, title, given.get("sweep"), given.get("run_id"), requests, context.about)
+    message = f"{as_lines(summary)}\nreport: {store.uri(path)}"
+    return Outputs({"report": path}, (path,), message)
 
 
 def files_of(store: Store, checkpoint: str) -> tuple[str, ...]:

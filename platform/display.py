@@ -105,5 +105,13 @@ def is_number(text: str) -> bool:
     return text.replace(",", "").replace(".", "").replace("-", "").replace("e", "").isdigit()
 
 
+def as_lines(rows: list[dict[str, str]]) -> str:
+    """A table as plain text, to be kept and said again."""
+    columns = list(rows[0]) if rows else []
+    widths = {name: max(len(name), *(len(row[name]) for row in rows)) for name in columns}
+    lines = [dict(zip(columns, columns, strict=True)), *rows]
+    return "\n".join("  ".join(line[name].ljust(widths[name]) for name in columns).rstrip() for line in lines)
+
+
 def show_table(rows: list[dict[str, str]], title: str = "") -> None:
     Console(highlight=False, width=None if console.is_terminal else 200).print(text_table(rows, title))
