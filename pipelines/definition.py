@@ -48,7 +48,9 @@ def load_pipeline(name: str) -> Pipeline:
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
     refuse_unknown(path, "", written, {"about", "overrides", "steps", "afterwards"})
-    steps = {each: read_step(path, each, content or {}) for each, content in written.get("steps", {}).items()}
+    steps = {each: read_step(path, each, content) for each, content in (written.get("steps") or {}).items()}
+    if not steps:
+        raise ValueError(f"{path} has no steps")
     for step in steps.values():
         for need in step.needs:
             if need not in steps:
@@ -67,10 +69,16 @@ def load_pipeline(name: str) -> Pipeline:
     return pipeline
 
 
-def read_step(path: Path, name: str, content: dict[str, Any]) -> Step:
+def read_step(path: Path, name: str, content: Any) -> Step:
+    if not isinstance(content, dict):
+        raise ValueError(f"{path}: steps.{name} is not written as {{run: …, needs: […]}}")
     refuse_unknown(path, f"steps.{name}.", content, {item.name for item in fields(Step)} - {"name"})
     if content.get("run") not in ACTIONS:
         raise ValueError(f"{path}: steps.{name}.run={content.get('run')!r} is not one of {', '.join(ACTIONS)}")
+    if (content["run"] == "sweep") != ("sweep" in content):
+        raise ValueError(
+            f"{path}: steps.{name}.sweep is {'missing' if content['run'] == 'sweep' else 'for sweeps only'}"
+        )
     lists = {key: tuple(content.get(key, ())) for key in ("needs", "overrides")}
     return Step(name=name, **{**content, **lists})
 

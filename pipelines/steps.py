@@ -15,7 +15,7 @@ from unlatent.platform.display import as_lines, say, show_table
 from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
 from unlatent.platform.generation import load_model
 from unlatent.platform.ray_training import train_on_ray
-from unlatent.platform.rollout import roll_out
+from unlatent.platform.rollout import Choice, roll_out
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint, measured_as
 from unlatent.platform.store import Store
@@ -102,13 +102,14 @@ def select(context: Context) -> Outputs:
     dataset_hash = open_dataset(config.data, context.store).hash
     best = best_checkpoint(context.store, metric, {**measured_as(config), "dataset_hash": dataset_hash})
     say(f"best {metric}: {best['value']:.3f}, {best['checkpoint']}")
-    values = {"checkpoint": best["checkpoint"], "run_id": best["run_id"], metric: f"{best['value']:.6g}"}
+    values = {"checkpoint": best["checkpoint"], "run_id": best["run_id"], "metric": metric, "value": str(best["value"])}
     return Outputs(values, files_of(context.store, best["checkpoint"]))
 
 
 def deploy(context: Context) -> Outputs:
     """Starts the endpoint on a checkpoint; it answers while the pipeline runs."""
-    url = roll_out(context.config, context.given("checkpoint"))
+    choice = Choice(context.given("checkpoint"), context.given("metric"), float(context.given("value")))
+    url = roll_out(context.config, choice)
     return Outputs({"url": url, "checkpoint": context.given("checkpoint")})
 
 

@@ -89,7 +89,7 @@ def generate(
 
     config = compose_config(overrides or [])
     store = Store(config.store)
-    path, _ = choose_checkpoint(store, checkpoint or config.serve.checkpoint, config.serve.metric)
+    path = choose_checkpoint(store, checkpoint or config.serve.checkpoint, config.serve.metric).path
     model = load_model(store, path, config.evaluation.weights)
     wanted = [name for name in classes or model.classes for _ in range(count)]
     seeds = range(seed, seed + len(wanted))
@@ -104,11 +104,14 @@ def generate(
 def serve(overrides: Overrides = None) -> None:
     """Open the endpoint and its page on the best checkpoint, until Ctrl-C."""
     from unlatent.platform.config import compose_config
-    from unlatent.platform.rollout import roll_out
+    from unlatent.platform.rollout import choose_checkpoint, roll_out
+    from unlatent.platform.store import Store
 
     config = compose_config(overrides or [])
-    display.say("starting the endpoint …")
-    url = roll_out(config)
+    choice = choose_checkpoint(Store(config.store), config.serve.checkpoint, config.serve.metric)
+    by = f", {choice.metric} {choice.value:.3f}" if choice.metric else ""
+    display.say(f"starting the endpoint on {choice.path}{by}")
+    url = roll_out(config, choice)
     display.say(f"{url} is open: the page at {url}/, the API at {url}/v1/images/generations. Ctrl-C ends it.")
     threading.Event().wait()
 

@@ -2,6 +2,7 @@
 
 import time
 import uuid
+from dataclasses import dataclass
 from typing import Any
 
 from unlatent.platform import checkpoints, cluster, tables
@@ -13,42 +14,50 @@ from unlatent.platform.serving import deployment
 from unlatent.platform.store import Store
 
 
-def choose_checkpoint(store: Store, named: str | None, metric: str) -> tuple[str, float | None]:
-    """A checkpoint's path: the one named, by path or as a run's last; or the best by a metric, with its value.
+@dataclass(frozen=True)
+class Choice:
+    """A checkpoint to serve, and the value of the metric that chose it; no metric where it was named."""
+
+    path: str
+    metric: str | None = None
+    value: float | None = None
+
+
+def choose_checkpoint(store: Store, named: str | None, metric: str) -> Choice:
+    """The checkpoint named, by its path or as a run's last; or the best by a metric.
 
     Raises ValueError where there is none.
     """
     if named is None:
         best = best_checkpoint(store, metric)
-        return best["checkpoint"], best["value"]
+        return Choice(best["checkpoint"], metric, best["value"])
     if tables.row(store, "runs", named):
-        return last_checkpoint(store, named).path, None
-    return checkpoints.find(store, named).path, None
+        return Choice(last_checkpoint(store, named).path)
+    return Choice(checkpoints.find(store, named).path)
 
 
-def roll_out(config: Config, named: str | None = None) -> str:
+def roll_out(config: Config, choice: Choice) -> str:
     """Starts the endpoint on a checkpoint that has been verified. Returns its URL once it answers.
 
     Raises ValueError for a damaged checkpoint, before the endpoint starts.
     """
     store, started = Store(config.store), time.monotonic()
-    path, value = choose_checkpoint(store, named or config.serve.checkpoint, config.serve.metric)
-    checkpoint = checkpoints.find(store, path)
+    checkpoint = checkpoints.find(store, choice.path)
     checkpoints.verify(store, checkpoint)
     cluster.connect(config.cluster)
     cluster.require("the endpoint", 1, config.serve.cpus, config.serve.gpus)
     row: dict[str, Any] = {
         "deployment_id": uuid.uuid4().hex[:10],
         "run_id": checkpoint.run_id,
-        "checkpoint": path,
+        "checkpoint": choice.path,
         "checkpoint_hash": checkpoint.hash,
-        "metric": None if value is None else config.serve.metric,
-        "value": value,
+        "metric": choice.metric,
+        "value": choice.value,
         **provenance(),
         "deployed_at": now(),
     }
     try:
-        url = deployment.start(config.serve, store, path)
+        url = deployment.start(config.serve, store, choice.path)
     except Exception as error:
         failed = {"status": "failed", "error": str(error), "url": None, "ready_after_s": None}
         tables.append(store, "deployments", [row | failed])
