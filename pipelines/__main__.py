@@ -2,21 +2,18 @@
 
 import sys
 
-import click
-import typer
-
 from unlatent.pipelines import commands
 from unlatent.platform import cluster, display
+from unlatent.platform.cluster import stop_on_sigterm
+from unlatent.platform.commands import StoppedError
 
 
 def main() -> None:
     """Exit status: 0 done, 1 the work failed, 2 what was asked for cannot work, 130 stopped by Ctrl-C."""
+    stop_on_sigterm()
     try:
-        status = typer.main.get_command(commands.app)(standalone_mode=False) or 0
-    except click.ClickException as error:
-        error.show()
-        status = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        commands.app()  # exits by itself, with 0, or with 2 where the command line cannot be read
+    except StoppedError:
         display.say("\nstopped; the same command goes on from here")
         status = 130
     except ValueError as error:
@@ -26,8 +23,7 @@ def main() -> None:
         sys.stderr.write(f"error: {error}\n")
         status = 1
     finally:
-        if "ray" in sys.modules:
-            cluster.disconnect()
+        cluster.disconnect()
     sys.exit(status)
 
 

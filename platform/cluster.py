@@ -1,6 +1,9 @@
 """The Ray cluster that work runs on: a local one started for it, or one that is there already."""
 
 import os
+import signal
+import sys
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +31,7 @@ def connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # a report waits for this poll: 2 s by default
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process and an error line a run
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; unset, it warns
+    os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # on Ctrl-C it would end as if all were well
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the other output cannot be silenced
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our tables are the record
     import ray
@@ -39,10 +43,19 @@ def connect(config: ClusterConfig) -> None:
         ray.init(address=config.address, **quiet)
     else:
         ray.init(num_cpus=config.cpus, include_dashboard=False, object_store_memory=256 << 20, **quiet)
+    stop_on_sigterm()  # Ray has put a handler of its own there, which aborts
+
+
+def stop_on_sigterm() -> None:
+    """Makes SIGTERM stop this process as Ctrl-C does. A signal can be given a handler only in the main thread."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
 
 
 def disconnect() -> None:
     """Leaves Ray, and ends it where `connect` started it."""
+    if "ray" not in sys.modules:
+        return
     import ray
 
     if ray.is_initialized():

@@ -1,9 +1,10 @@
 """The command line: one stage each. Every command takes config overrides, as `train.batch_size=64`."""
 
+import contextlib
 import sys
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import pandas as pd
 import typer
@@ -12,8 +13,24 @@ from unlatent.platform import display
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Config overrides, such as train.batch_size=64")]
 
+
+class StoppedError(Exception):
+    """Ctrl-C, or SIGTERM, ended a command."""
+
+
+class Commands(typer.core.TyperGroup):
+    """Commands that Ctrl-C stops in our words, and not in those of the library below."""
+
+    def invoke(self, ctx: typer.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise StoppedError from None
+
+
 app = typer.Typer(
     name="unlatent",
+    cls=Commands,
     help="Diffusion transformers on raw pixels: train, sweep, measure, deploy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -64,8 +81,8 @@ def evaluate(
     model = load_model(store, last_checkpoint(store, run).path, config.evaluation.weights)
     dataset = open_dataset(from_yaml(find(store, run)["config"]).data, store)
     rows = evaluate_checkpoint(store, model, dataset, config.evaluation, config.sampler)
-    extractor = f"{rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}"
-    display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows], extractor)
+    display.say(f"{model.checkpoint}: {rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}")
+    display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows])
 
 
 @app.command(epilog="unlatent generate --class 3 --class 7 --seed 5 --out pictures sampler.steps=50")
@@ -113,7 +130,9 @@ def serve(overrides: Overrides = None) -> None:
     display.say(f"starting the endpoint on {choice.path}{by}")
     url = roll_out(config, choice)
     display.say(f"{url} is open: the page at {url}/, the API at {url}/v1/images/generations. Ctrl-C ends it.")
-    threading.Event().wait()
+    with contextlib.suppress(KeyboardInterrupt):
+        threading.Event().wait()
+    display.say("\nthe endpoint is closed")
 
 
 @app.command(

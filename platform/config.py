@@ -66,7 +66,7 @@ def compose_config(overrides: Sequence[str]) -> Config:
     refuse_unknown(overrides)
     try:
         with initialize_config_dir(str(CHOICES), version_base="1.3"):
-            composed = compose("config", list(overrides))
+            composed = compose("config", [quoted(override) for override in overrides])
         config = OmegaConf.to_object(composed)
     except (HydraException, OmegaConfBaseException) as error:
         raise UnknownSettingError(first_line(error)) from None
@@ -74,6 +74,14 @@ def compose_config(overrides: Sequence[str]) -> Config:
         GlobalHydra.instance().clear()
     assert isinstance(config, Config)
     return config
+
+
+def quoted(override: str) -> str:
+    """The override as Hydra's grammar wants it, which has no `=` or `&` in a bare value: a store's address may."""
+    key, _, value = override.partition("=")
+    if key != "store" or value.startswith(("'", '"')):
+        return override
+    return "store='{}'".format(value.replace("'", "\\'"))
 
 
 def from_yaml(text: str) -> Config:

@@ -14,7 +14,7 @@ from unlatent.models.config import CompactionConfig, PixelTransformerConfig
 from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
-from unlatent.platform.store import Store
+from unlatent.platform.store import Store, split_address
 
 
 @dataclass
@@ -56,8 +56,8 @@ def load(checkpoint: str | Path, weights: str = "ema", device: str = "cpu") -> L
 
     Raises ValueError if it is no checkpoint, or a damaged one.
     """
-    root, _, name = str(checkpoint).rstrip("/").rpartition("/")
-    return load_model(Store(root or "."), name, weights, device)
+    store, name = split_address(str(checkpoint))
+    return load_model(store, name, weights, device)
 
 
 def load_model(store: Store, path: str, weights: str = "ema", device: str = "cpu") -> LoadedModel:

@@ -1,5 +1,9 @@
 """A training run on Ray Train: Ray places, joins and restarts the workers; the store keeps the checkpoints."""
 
+import contextlib
+import signal
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -62,19 +66,33 @@ def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
         ),
         run_config=ray.train.RunConfig(
             name=run.run_id,
-            storage_path=store.uri("artifacts/ray") if store.is_local else store.inside("artifacts/ray"),
+            storage_path=store.inside("artifacts/ray"),
             storage_filesystem=store.files,
             failure_config=ray.train.FailureConfig(max_failures=options.max_failures, controller_failure_limit=3),
             logging_config=ray.train.LoggingConfig(log_level="INFO" if options.verbose else "ERROR"),
         ),
     )
     try:
-        trainer.fit()
+        with ctrl_c_interrupts():
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         row = runs.find(store, run.run_id)
         if row["status"] != "failed":
             runs.end(store, row, "failed", first_line(error))
         raise RuntimeError(f"{run.run_id} failed: {row['error'] or first_line(error)}") from error
+
+
+@contextlib.contextmanager
+def ctrl_c_interrupts() -> Iterator[None]:
+    """Ray Train's own handler of Ctrl-C exits with status 0 or 1, and stays; here it interrupts, and is taken back."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
 
 
 def first_line(error: Exception) -> str:

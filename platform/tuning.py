@@ -84,9 +84,6 @@ def search(sweep: Sweep, waiting: list[Trial]) -> None:
         ),
     )
     grid = tuner.fit()
-    ended = sum(result.error is not None or bool(result.metrics) for result in grid)
-    if ended < len(waiting):
-        raise KeyboardInterrupt  # Tune returns normally when it is interrupted
     settle(
         sweep, waiting, {result.config["trial"]["run_id"]: last_line(result.error) for result in grid if result.error}
     )

@@ -2,14 +2,17 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 
 import pandas as pd
 import pytest
 
-from unlatent.platform import tables
+from unlatent.platform import runs, tables
 from unlatent.platform.provenance import now
+from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
 
 
@@ -125,3 +128,37 @@ def test_an_unknown_class_names_those_there_are(store, make_run, tmp_path):
 
     assert done.returncode == 2 and "'eleven' is not one of the model's 10 classes: 0, 1, 2" in done.stderr
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize("arguments", [["dance"], ["train", "--dance"], ["sweep"]])
+def test_a_command_line_that_cannot_be_read_exits_with_2(arguments):
+    done = unlatent(*arguments)
+
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "command"), [(signal.SIGINT, "train"), (signal.SIGTERM, "sweep digits")])
+def test_stopping_says_how_to_go_on(tmp_path, number, command):
+    started = subprocess.Popen(
+        [sys.executable, "-m", "unlatent.pipelines", *command.split()], cwd=tmp_path, stdout=subprocess.PIPE, text=True
+    )
+    store, deadline = Store(tmp_path / "store"), time.monotonic() + 60
+    while tables.read(store, "runs").empty:
+        assert started.poll() is None and time.monotonic() < deadline
+        time.sleep(0.1)
+
+    started.send_signal(number)
+    out, _ = started.communicate(timeout=60)
+
+    assert started.returncode == 130
+    assert "stopped; the same command goes on from here" in out
+    wait_until_gone(store)
+    assert set(tables.read(store, "runs")["status"]) == {"lost"}
+
+
+def wait_until_gone(store: Store) -> None:
+    deadline = time.monotonic() + 30
+    while (tables.read(store, "runs")["status"] == "running").any() and time.monotonic() < deadline:
+        runs.mark_lost(store)
+        time.sleep(0.2)

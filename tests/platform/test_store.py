@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from unlatent.platform.store import Store
+from unlatent.platform.store import Store, split_address
 
 
 def test_a_local_root_is_made_absolute_at_once(tmp_path, monkeypatch):
@@ -73,3 +73,10 @@ def test_deleting_what_is_not_there_is_well(tmp_path):
     store.delete("folder")
 
     assert not store.exists("folder")
+
+
+def test_a_local_folder_may_have_a_question_mark_in_its_name(tmp_path):
+    store = Store(tmp_path / "why?")
+
+    assert store.uri("results") == f"{tmp_path}/why?/results"
+    assert split_address(store.uri("results"))[0].root == store.root

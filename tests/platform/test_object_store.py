@@ -1,0 +1,228 @@
+"""An object store keeps the promises of a local folder; the store here is a real S3 server on this machine."""
+
+import logging
+import subprocess
+import sys
+import threading
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+
+import boto3
+import pandas as pd
+import pytest
+import torch
+from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+import unlatent
+from unlatent.platform import checkpoints, runs, tables
+from unlatent.platform.store import Store, split_address
+from unlatent.platform.training import Worker, train
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Host and port of an S3 server with a bucket called `bucket`."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
+        running = ThreadedMotoServer("127.0.0.1", port=0)
+        running.start()
+        host, port = running.get_host_and_port()
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        yield f"{host}:{port}"
+        running.stop()
+
+
+@pytest.fixture
+def store(server) -> Store:
+    """A folder of its own in the bucket; takes the place of the local store that the other fixtures build on."""
+    return Store(f"s3://bucket/{uuid.uuid4().hex}?endpoint_override={server}&scheme=http")
+
+
+@pytest.fixture
+def saved(store):
+    def save(images_seen: int) -> checkpoints.Checkpoint:
+        weights = {"raw": {"w": torch.ones(2, 2)}, "ema": {"w": torch.zeros(2, 2)}}
+        return checkpoints.save(store, "run", images_seen, weights, {"step": 3}, "model: {}", ["zero", "one"])
+
+    return save
+
+
+def loss_rows(row_of, run_id: str, count: int) -> list[dict]:
+    return [row_of("steps", run_id=run_id, images_seen=number, loss=0.5) for number in range(count)]
+
+
+def test_what_is_written_is_read_back_listed_and_deleted(store):
+    store.write_bytes("a/b/c.bin", b"old")
+    store.write_bytes("a/b/c.bin", b"content")
+    store.write_bytes("a/empty", b"")
+
+    assert store.read_bytes("a/b/c.bin") == b"content" and store.read_bytes("a/empty") == b""
+    assert store.exists("a/b/c.bin") and store.exists("a/b") and not store.exists("a/c")
+    assert store.list("a") == ["b", "empty"] and store.list("nowhere") == []
+
+    store.delete("a")
+    store.delete("a")
+
+    assert not store.exists("a/b/c.bin") and not store.exists("a")
+    with pytest.raises(FileNotFoundError):
+        store.read_bytes("a/b/c.bin")
+
+
+def test_a_folder_written_again_keeps_nothing_of_the_one_before(store):
+    store.write_folder("run/1", {"a": b"1", "b": b"2"})
+
+    store.write_folder("run/1", {"a": b"3"})
+
+    assert store.list("run") == ["1"] and store.list("run/1") == ["a"]
+    assert store.read_bytes("run/1/a") == b"3"
+
+
+def test_a_reader_sees_the_old_content_or_the_new(store):
+    """Each content is longer than the one before, as it says itself."""
+    contents = [b"%04d" % size + b"." * size for size in range(25)]
+    store.write_bytes("file", contents[0])
+
+    with ThreadPoolExecutor(1) as thread:
+        writing = thread.submit(lambda: [store.write_bytes("file", content) for content in contents])
+        while not writing.done():
+            assert store.read_bytes("file") in contents
+
+
+def test_an_address_keeps_its_options_behind_the_path(server):
+    options = f"endpoint_override={server}&scheme=http"
+
+    store = Store(f"s3://bucket/some/folder/?{options}")
+
+    assert store.root == f"s3://bucket/some/folder?{options}"
+    assert store.uri("results/runs") == f"s3://bucket/some/folder/results/runs?{options}"
+    assert store.inside("results/runs") == "bucket/some/folder/results/runs"
+    parent, name = split_address(store.uri("checkpoints/run"))
+    assert (parent.root, name) == (f"s3://bucket/some/folder/checkpoints?{options}", "run")
+
+
+@pytest.mark.parametrize(
+    ("address", "problem"),
+    [
+        ("s3://", "names no bucket"),
+        ("s3://bucket?endpoint=x", "Unexpected query parameter"),
+        ("ftp://bucket", "Unrecognized filesystem type"),
+        ("s3://name:word@bucket", "holds a password"),
+    ],
+)
+def test_an_address_that_cannot_work_is_refused(address, problem):
+    with pytest.raises(ValueError, match=f"^store.*{problem}"):
+        Store(address)
+
+
+def test_many_writers_lose_and_double_nothing(store, row_of):
+    def write(number: int) -> None:
+        for part in range(3):
+            tables.append(Store(store.root), "steps", loss_rows(row_of, f"{number}.{part}", 3))
+            tables.append(store, "steps", loss_rows(row_of, f"kept {number}", 3), name=f"kept-{number}")
+
+    with ThreadPoolExecutor(5) as threads:
+        list(threads.map(write, range(5)))
+
+    counts = tables.read(store, "steps").groupby("run_id")["images_seen"].agg(sorted)
+    assert len(counts) == 5 * 3 + 5
+    assert all(seen == [0, 1, 2] for seen in counts)
+
+
+def test_a_row_that_is_replaced_is_never_read_as_a_mixture(store, row_of):
+    def write() -> None:
+        for number in range(20):
+            row = row_of("runs", run_id="a", images_seen=number, training_gflops=float(number), error="." * number)
+            tables.replace(store, "runs", row)
+
+    tables.replace(store, "runs", row_of("runs", run_id="a", images_seen=0, training_gflops=0.0, error=""))
+    writer = threading.Thread(target=write)
+    writer.start()
+    while writer.is_alive():
+        for row in (tables.row(store, "runs", "a"), tables.read(store, "runs").iloc[0]):
+            assert row["images_seen"] == row["training_gflops"] == len(row["error"])
+    writer.join()
+
+    assert tables.row(store, "runs", "a")["images_seen"] == 19
+    assert tables.row(store, "runs", "b") is None
+
+
+def test_a_table_may_shrink_while_it_is_read(store, row_of):
+    for number in range(12):
+        tables.append(store, "steps", loss_rows(row_of, f"{number}", 1), name=f"{number:02d}")
+
+    with ThreadPoolExecutor(1) as thread:
+        removing = thread.submit(lambda: [tables.remove(store, "steps", f"{number:02d}") for number in range(12)])
+        sizes = []
+        while not removing.done():
+            sizes.append(len(tables.read(store, "steps")))
+
+    assert sizes == sorted(sizes, reverse=True)
+    assert tables.names(store, "steps") == [] and tables.read(store, "steps").empty
+
+
+def test_pandas_reads_a_table_by_its_address(store, row_of):
+    tables.append(store, "steps", loss_rows(row_of, "a", 3))
+
+    frame = pd.read_parquet(store.uri("results/steps"))
+
+    assert list(frame["images_seen"]) == [0, 1, 2]
+    assert len(unlatent.table("steps", store=store.root)) == 3
+
+
+def test_compaction_is_refused(store):
+    with pytest.raises(ValueError, match="is an object store; compact works on a local folder"):
+        tables.compact(store, "steps")
+
+
+def test_checkpoints_are_verified_passed_over_and_pruned(store, saved):
+    for images_seen in (32, 64, 96):
+        saved(images_seen)
+    store.delete(f"{saved(128).path}/ema.safetensors")
+
+    newest, passed_over = checkpoints.newest(store, "run")
+    checkpoints.prune(store, "run", keep=2)
+
+    assert newest and newest.images_seen == 96 and len(passed_over) == 1
+    assert [found.images_seen for found in checkpoints.all_of(store, "run")] == [96, 128]
+    assert store.list("checkpoints/run") == ["000000000096", "000000000128"]
+
+
+class Killed(BaseException):
+    """Stands for the death of the process: nothing that the code catches."""
+
+
+def killed(checkpoint):
+    raise Killed
+
+
+def test_a_run_that_was_cut_off_goes_on_and_can_be_loaded_by_its_address(store, make_run):
+    run = make_run()
+    with pytest.raises(Killed):
+        train(run, store, Worker(report=killed))
+    row = tables.row(store, "runs", run.run_id)
+    tables.replace(store, "runs", row | {"pid": 4_000_000})
+    assert runs.mark_lost(store) == [run.run_id]
+
+    train(run, store, Worker())
+
+    assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"
+    assert sorted(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
+    last = runs.last_checkpoint(store, run.run_id)
+    assert last.images_seen == 256 and runs.is_done(store, run)
+    assert unlatent.load(store.uri(last.path)).generate(["3"], seeds=[0])[0].size == (8, 8)
+
+
+def test_the_command_line_takes_the_address_as_it_is(store, row_of):
+    tables.replace(store, "runs", row_of("runs", run_id="a", status="succeeded"))
+
+    asked = [sys.executable, "-m", "unlatent.pipelines", "results", "runs", f"store={store.root}"]
+    done = subprocess.run(asked, capture_output=True, text=True)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "runs: 1 of 1 rows" in done.stdout
