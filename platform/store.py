@@ -7,6 +7,7 @@ renaming, on an object store because an object exists only once its upload is co
 
 import contextlib
 import fcntl
+import functools
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,13 +20,15 @@ class Store:
 
     def __init__(self, root: str | Path) -> None:
         self.is_local = "://" not in str(root)
-        if self.is_local:
-            self.root = str(Path(root).expanduser().absolute())
-            self.files, self.base = fs.LocalFileSystem(), self.root
-        else:
-            address, question, options = str(root).partition("?")
-            self.root = address.rstrip("/") + question + options
-            self.files, self.base = open_address(self.root)
+        self.root = str(Path(root).expanduser().absolute()) if self.is_local else tidy(str(root))
+
+    @property
+    def files(self) -> fs.FileSystem:
+        return fs.LocalFileSystem() if self.is_local else open_address(self.root)[0]
+
+    @property
+    def base(self) -> str:
+        return self.root if self.is_local else open_address(self.root)[1]
 
     def __reduce__(self) -> tuple[type["Store"], tuple[str]]:
         return Store, (self.root,)
@@ -152,21 +155,32 @@ class Store:
             yield
 
 
-def open_address(address: str) -> tuple[fs.FileSystem, str]:
-    """The file system of an object store's address, and the path there.
+def tidy(address: str) -> str:
+    """An object store's address without a slash at the end of its path.
 
-    Raises ValueError for one that leads nowhere, and for one with a password: it would be kept with every result.
+    Raises ValueError for one with a password in it: the address is kept with every result.
     """
-    user, _, _ = address.partition("://")[2].partition("/")[0].rpartition("@")
+    path, question, options = address.partition("?")
+    user, _, _ = path.partition("://")[2].partition("/")[0].rpartition("@")
     if ":" in user:
         raise ValueError("store: the address holds a password; give it in the environment, as AWS_SECRET_ACCESS_KEY")
+    return path.rstrip("/") + question + options
+
+
+@functools.cache
+def open_address(address: str) -> tuple[fs.FileSystem, str]:
+    """The file system of an object store, and where in it the address points; asks once whether the bucket is there.
+
+    Raises ValueError for an address that leads nowhere.
+    """
     try:
-        files, path = fs.FileSystem.from_uri(address)
+        files, base = fs.FileSystem.from_uri(address)
+        found = files.get_file_info(base.partition("/")[0]).type
     except (OSError, ValueError) as error:
         raise ValueError(f"store={address}: {error}") from None
-    if not path:
-        raise ValueError(f"store={address} names no bucket")
-    return files, path
+    if not base or found == fs.FileType.NotFound:
+        raise ValueError(f"store={address} names no bucket that is there")
+    return files, base
 
 
 def split_address(address: str) -> tuple[Store, str]:

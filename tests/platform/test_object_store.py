@@ -109,15 +109,16 @@ def test_an_address_keeps_its_options_behind_the_path(server):
 @pytest.mark.parametrize(
     ("address", "problem"),
     [
-        ("s3://", "names no bucket"),
-        ("s3://bucket?endpoint=x", "Unexpected query parameter"),
+        ("s3://", "names no bucket that is there"),
+        ("s3://nowhere?endpoint_override=SERVER&scheme=http", "names no bucket that is there"),
+        ("s3://bucket?endpoint=SERVER", "Unexpected query parameter"),
         ("ftp://bucket", "Unrecognized filesystem type"),
         ("s3://name:word@bucket", "holds a password"),
     ],
 )
-def test_an_address_that_cannot_work_is_refused(address, problem):
+def test_an_address_that_leads_nowhere_is_refused(server, address, problem):
     with pytest.raises(ValueError, match=f"^store.*{problem}"):
-        Store(address)
+        Store(address.replace("SERVER", server)).list("")
 
 
 def test_many_writers_lose_and_double_nothing(store, row_of):
