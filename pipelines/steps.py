@@ -11,6 +11,7 @@ from unlatent.pipelines.records import Outputs
 from unlatent.platform import checkpoints
 from unlatent.platform.config import Config, compose_config, load_sweep
 from unlatent.platform.datasets import open_dataset
+from unlatent.platform.devices import local_device
 from unlatent.platform.display import as_lines, say, show_table
 from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
 from unlatent.platform.generation import load_model
@@ -88,7 +89,7 @@ def evaluate(context: Context) -> Outputs:
     """Measures a run's last checkpoint."""
     checkpoint = last_checkpoint(context.store, context.given("run_id"))
     config = context.config
-    model = load_model(context.store, checkpoint.path, config.evaluation.weights)
+    model = load_model(context.store, checkpoint.path, config.evaluation.weights, local_device())
     dataset = open_dataset(config.data, context.store)
     rows = evaluate_checkpoint(context.store, model, dataset, config.evaluation, config.sampler)
     show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows], model.run_id)

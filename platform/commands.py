@@ -21,7 +21,7 @@ class StoppedError(Exception):
 class Commands(typer.core.TyperGroup):
     """Commands that Ctrl-C stops in our words, and not in those of the library below."""
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt:
@@ -71,6 +71,7 @@ def evaluate(
     """Measure a run's last checkpoint: FID, KID and more, into the table `evaluations`."""
     from unlatent.platform.config import compose_config, from_yaml
     from unlatent.platform.datasets import open_dataset
+    from unlatent.platform.devices import local_device
     from unlatent.platform.evaluation import evaluate_checkpoint
     from unlatent.platform.generation import load_model
     from unlatent.platform.runs import find, last_checkpoint
@@ -78,7 +79,7 @@ def evaluate(
 
     config = compose_config(overrides or [])
     store = Store(config.store)
-    model = load_model(store, last_checkpoint(store, run).path, config.evaluation.weights)
+    model = load_model(store, last_checkpoint(store, run).path, config.evaluation.weights, local_device())
     dataset = open_dataset(from_yaml(find(store, run)["config"]).data, store)
     rows = evaluate_checkpoint(store, model, dataset, config.evaluation, config.sampler)
     display.say(f"{model.checkpoint}: {rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}")
@@ -100,6 +101,7 @@ def generate(
 ) -> None:
     """Make images from a checkpoint, without a server."""
     from unlatent.platform.config import compose_config
+    from unlatent.platform.devices import local_device
     from unlatent.platform.generation import class_index, load_model
     from unlatent.platform.rollout import choose_checkpoint
     from unlatent.platform.store import Store
@@ -107,7 +109,7 @@ def generate(
     config = compose_config(overrides or [])
     store = Store(config.store)
     path = choose_checkpoint(store, checkpoint or config.serve.checkpoint, config.serve.metric).path
-    model = load_model(store, path, config.evaluation.weights)
+    model = load_model(store, path, config.evaluation.weights, local_device())
     wanted = [name for name in classes or model.classes for _ in range(count)]
     seeds = range(seed, seed + len(wanted))
     images = model.generate(wanted, seeds, config.sampler)
@@ -186,11 +188,11 @@ def compact(
     display.say(f"{table}: {merged} files merged")
 
 
-@app.command(epilog="unlatent report digits train-1a2b3c4d5e --out report.html")
+@app.command(epilog="unlatent report --sweep digits --run train-1a2b3c4d5e --out report.html")
 def report(
-    sweep: Annotated[str | None, typer.Argument(help="A sweep's name; the newest unless given")] = None,
-    run: Annotated[str | None, typer.Argument(help="A run to show in full; the sweep's best unless given")] = None,
     overrides: Overrides = None,
+    sweep: Annotated[str | None, typer.Option(help="A sweep's name; the newest unless given")] = None,
+    run: Annotated[str | None, typer.Option(help="A run to show in full; the sweep's best unless given")] = None,
     out: Annotated[Path | None, typer.Option(help="Copy the report here")] = None,
 ) -> None:
     """Write the HTML report of a sweep and a run."""

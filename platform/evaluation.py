@@ -25,6 +25,7 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import metrics, tables
 from unlatent.platform.classifier import fit_classifier, spread
 from unlatent.platform.datasets import Dataset, ImageSplit
+from unlatent.platform.devices import device_name
 from unlatent.platform.features import Extractor, ImageStatistics, measure, pack, unpack
 from unlatent.platform.generation import LoadedModel, generate
 from unlatent.platform.inception import open_inception
@@ -237,9 +238,8 @@ def draw_and_save(evaluation: Evaluation, on_images: OnImages | None) -> Drawn:
     labels = np.arange(evaluation.config.samples) % len(evaluation.dataset.classes)
     seconds: list[float] = []
     statistics = measure(evaluation.extractor, draw(evaluation, labels, seconds, on_images), device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"
-    drawn = Drawn(statistics=statistics, labels=labels, seconds=sum(seconds), device=name)
-    extra = {"labels": labels, "seconds": np.array(drawn.seconds), "device": np.array(name)}
+    drawn = Drawn(statistics=statistics, labels=labels, seconds=sum(seconds), device=device_name(device))
+    extra = {"labels": labels, "seconds": np.array(drawn.seconds), "device": np.array(drawn.device)}
     evaluation.store.write_bytes(evaluation.drawn_path, pack({**asdict(statistics), **extra}))
     return drawn
 

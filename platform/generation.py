@@ -60,7 +60,7 @@ def load(checkpoint: str | Path, weights: str = "ema", device: str = "cpu") -> L
     return load_model(store, name, weights, device)
 
 
-def load_model(store: Store, path: str, weights: str = "ema", device: str = "cpu") -> LoadedModel:
+def load_model(store: Store, path: str, weights: str = "ema", device: str | torch.device = "cpu") -> LoadedModel:
     """Loads the checkpoint at a path of a store. The files read are verified; raises ValueError if one is damaged."""
     checkpoint = checkpoints.find(store, path)
     config = yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))

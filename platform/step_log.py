@@ -5,10 +5,10 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-import psutil
 import torch
 from torch import Tensor
 
+from unlatent.platform.devices import memory_bytes
 from unlatent.platform.provenance import now
 
 
@@ -75,8 +75,3 @@ class StepLog:
         """Forgets the rows, now in the table; saving and reporting are no part of the next interval."""
         self.saved_at, self.rows, self.training_s = images_seen, [], 0.0
         self.begin_interval(images_seen)
-
-
-def memory_bytes(device: torch.device) -> int:
-    """Peak device memory, or the resident memory of this process on a CPU."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss

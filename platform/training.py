@@ -20,6 +20,7 @@ from unlatent.models.samplers import sample
 from unlatent.platform import checkpoints, progress, runs, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import BatchOrder, batches, mix
+from unlatent.platform.devices import device_name, local_device
 from unlatent.platform.generation import draw_noise, image_grid, to_bytes, to_png
 from unlatent.platform.optimization import PRECISIONS, TrainConfig, learning_rate, make_optimizer
 from unlatent.platform.runs import Run
@@ -33,7 +34,7 @@ class Worker:
 
     rank: int = 0
     world: int = 1
-    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    device: torch.device = field(default_factory=local_device)
     wrap: Callable[[nn.Module], nn.Module] = lambda network: network  # for data-parallel gradients
     report: Callable[[Checkpoint | None], None] = lambda checkpoint: None  # called on every rank at a checkpoint
 
@@ -190,7 +191,3 @@ def save_grid(run: Run, store: Store, learner: Learner) -> None:
     images = to_bytes(sample(learner.ema, noise, labels, run.config.sampler, learner.ema.null_label)).cpu()
     grid = image_grid(images, columns=min(10, count), scale=max(1, 32 // config.image_size))
     store.write_bytes(f"artifacts/{run.run_id}/samples/{learner.images_seen:012d}.png", to_png(grid))
-
-
-def device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu"

@@ -12,6 +12,7 @@ from unlatent.platform import cluster, runs
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, from_yaml, to_yaml
 from unlatent.platform.datasets import Dataset, open_dataset
+from unlatent.platform.devices import local_device
 from unlatent.platform.display import live_table, say, show_table
 from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
 from unlatent.platform.generation import load_model
@@ -129,7 +130,7 @@ def run_trial(settings: dict[str, Any]) -> None:
 
 def measure(store: Store, dataset: Dataset, config: Config, checkpoint: str, metric: str) -> float:
     """A metric of a checkpoint; out of the table if it has been measured already."""
-    model = load_model(store, checkpoint, config.evaluation.weights)
+    model = load_model(store, checkpoint, config.evaluation.weights, local_device())
     rows = evaluate_checkpoint(store, model, dataset, config.evaluation, config.sampler)
     values = {row["metric"]: row["value"] for row in rows}
     if metric not in values:
