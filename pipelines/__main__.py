@@ -19,7 +19,7 @@ def main() -> None:
     except ValueError as error:
         sys.stderr.write(f"error: {error}\n")
         status = 2
-    except RuntimeError as error:
+    except (RuntimeError, OSError) as error:
         sys.stderr.write(f"error: {error}\n")
         status = 1
     finally:

@@ -80,6 +80,9 @@ def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
         if row["status"] != "failed":
             runs.end(store, row, "failed", first_line(error))
         raise RuntimeError(f"{run.run_id} failed: {row['error'] or first_line(error)}") from error
+    row = runs.find(store, run.run_id)
+    if row["status"] == "failed":
+        raise RuntimeError(f"{run.run_id} failed: {row['error']}")
 
 
 @contextlib.contextmanager
@@ -120,4 +123,5 @@ def train_worker(settings: dict[str, Any]) -> None:
         report=report,
     )
     torch.set_float32_matmul_precision("high")
-    train(plan_run(config, open_dataset(config.data, store)), store, worker)
+    with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
+        train(plan_run(config, open_dataset(config.data, store)), store, worker)

@@ -11,6 +11,7 @@ from unlatent.platform import tables
 from unlatent.platform.config import Config, UnknownSettingError, compose_config, load_sweep
 from unlatent.platform.datasets import Dataset, open_dataset
 from unlatent.platform.runs import Run, plan_run
+from unlatent.platform.selection import DIRECTIONS
 from unlatent.platform.store import Store
 from unlatent.platform.sweep_space import SweepConfig, as_overrides, choose, combinations
 
@@ -49,6 +50,8 @@ def plan_sweep(name: str, overrides: Sequence[str]) -> Sweep:
     makes its trials' metrics incomparable.
     """
     definition = load_sweep(name, overrides)
+    if definition.metric not in DIRECTIONS:
+        raise ValueError(f"sweep.metric={definition.metric!r} is not one of {', '.join(DIRECTIONS)}")
     for key in definition.knobs:
         if key.split(".")[0] not in {"model", "train"}:
             raise ValueError(f"sweep.knobs.{key}: trials are ranked, so only model and train settings may differ")

@@ -73,6 +73,8 @@ def finish(sweep: Sweep, row: dict[str, Any], seconds: float) -> Trial:
 def objective_values(sweep: Sweep) -> dict[str, float]:
     """The objective of each trial that came to its end, by run_id: of its last checkpoint, all measured alike."""
     ended = {trial.run_id for trial in sweep.trials if status(sweep, trial) == "succeeded"}
+    if not ended:
+        return {}
     where = {**measured_as(sweep.config), "dataset_hash": sweep.dataset.hash, "run_id": sorted(ended)}
     found = evaluations(sweep.store, sweep.definition.metric, where).sort_values("images_seen")
     return {str(run_id): float(rows["value"].iloc[-1]) for run_id, rows in found.groupby("run_id")}

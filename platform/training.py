@@ -57,8 +57,9 @@ def train(run: Run, store: Store, worker: Worker) -> None:
     row = runs.begin(store, run, device_name(worker.device)) if leads else {}
     try:
         learn(run, store, worker, row)
-    except SystemExit:  # how Ray Tune ends a trial that its scheduler has stopped
-        runs.end(store, row, "stopped_early")
+    except SystemExit:  # how Ray Tune ends a trial: one that its scheduler has stopped, or one at the end of its budget
+        ended = row["images_seen"] >= run.config.train.total_images
+        runs.end(store, row, "succeeded" if ended else "stopped_early")
         raise
     except Exception as error:
         if leads:

@@ -4,6 +4,7 @@ A trial is the training loop in the trial's own process, with processes reused f
 where a Ray Train run nested in each costs 12 s and 2.8 GB.
 """
 
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,7 +20,7 @@ from unlatent.platform.generation import load_model
 from unlatent.platform.runs import plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.sweep_plan import Sweep, Trial, describe, plan_sweep, refuse_changed_definition
-from unlatent.platform.sweep_rows import begin, finish, objective_values, settle, trial_rows
+from unlatent.platform.sweep_rows import begin, finish, objective_values, settle, status, trial_rows
 from unlatent.platform.training import Worker, train
 
 
@@ -32,7 +33,7 @@ def run_sweep(name: str, overrides: Sequence[str]) -> Trial:
     started = time.monotonic()
     sweep = plan_sweep(name, overrides)
     refuse_changed_definition(sweep)
-    waiting = [trial for trial in sweep.trials if not is_measured(sweep, trial)]
+    waiting = [trial for trial in sweep.trials if not has_ended(sweep, trial)]
     say(describe(sweep, len(waiting)))
     prepare_extractor(sweep.store, sweep.dataset, sweep.config.evaluation)
     if waiting:
@@ -48,8 +49,10 @@ def run_sweep(name: str, overrides: Sequence[str]) -> Trial:
     return best
 
 
-def is_measured(sweep: Sweep, trial: Trial) -> bool:
-    """Whether a trial has come to its end and its objective is in the table."""
+def has_ended(sweep: Sweep, trial: Trial) -> bool:
+    """Whether the scheduler has stopped a trial, or it came to its end and its objective is in the table."""
+    if status(sweep, trial) == "stopped_early":
+        return True
     return runs.is_done(sweep.store, trial.run) and trial.run_id in objective_values(sweep)
 
 
@@ -125,14 +128,12 @@ def run_trial(settings: dict[str, Any]) -> None:
         value = measure(store, dataset, config, checkpoint.path, given["metric"])
         tune.report({"images_seen": checkpoint.images_seen, given["metric"]: value})
 
-    train(run, store, Worker(report=report))
+    with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
+        train(run, store, Worker(report=report))
 
 
 def measure(store: Store, dataset: Dataset, config: Config, checkpoint: str, metric: str) -> float:
     """A metric of a checkpoint; out of the table if it has been measured already."""
     model = load_model(store, checkpoint, config.evaluation.weights, local_device())
     rows = evaluate_checkpoint(store, model, dataset, config.evaluation, config.sampler)
-    values = {row["metric"]: row["value"] for row in rows}
-    if metric not in values:
-        raise ValueError(f"sweep.metric={metric!r} is not one of {', '.join(values)}")
-    return values[metric]
+    return {row["metric"]: row["value"] for row in rows}[metric]

@@ -56,6 +56,11 @@ def test_knobs_that_make_trials_incomparable_are_refused(plan):
         plan("knobs: {sampler.steps: [10, 20]}")
 
 
+def test_an_objective_that_is_no_metric_is_refused(plan):
+    with pytest.raises(ValueError, match=r"sweep.metric='loss' is not one of fid, kid"):
+        plan(WINDOWS, "sweep.metric=loss")
+
+
 def test_a_random_search_draws_without_repetition_and_from_its_seed():
     config = SweepConfig(name="x", knobs={"a": list(range(10))}, search="random", samples=4)
 

@@ -147,6 +147,18 @@ def test_a_run_that_its_scheduler_stops_says_so(store, make_run):
     assert tables.row(store, "runs", run.run_id)["status"] == "stopped_early"
 
 
+def test_a_run_that_is_ended_at_its_last_image_has_succeeded(store, make_run):
+    def stop_at_the_end(checkpoint):
+        if checkpoint.images_seen == 256:
+            raise SystemExit
+
+    run = make_run()
+    with pytest.raises(SystemExit):
+        train(run, store, Worker(report=stop_at_the_end))
+
+    assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"
+
+
 def test_two_workers_see_every_image_of_an_epoch_once():
     shares = [BatchOrder(40, 7, 8, range(0, 40, 8), rank, 2) for rank in range(2)]
 
