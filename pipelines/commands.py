@@ -10,7 +10,7 @@ from unlatent.platform.commands import Overrides, app
 Name = Annotated[str, typer.Argument(help="A pipeline in pipelines/, or a .yaml file")]
 
 
-@app.command(epilog="unlatent run quickstart train.total_images=100000")
+@app.command(epilog="unlatent run quickstart store=/data/store cluster.address=auto")
 def run(pipeline: Name, overrides: Overrides = None) -> None:
     """Run a pipeline: what has been done is skipped, and what was cut off goes on."""
     from unlatent.pipelines.definition import load_pipeline

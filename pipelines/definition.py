@@ -47,7 +47,10 @@ def load_pipeline(name: str) -> Pipeline:
         written = yaml.safe_load(path.read_text()) or {}
     except yaml.YAMLError as error:
         raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    require(path, "", written, dict)
     refuse_unknown(path, "", written, {"about", "overrides", "steps", "afterwards"})
+    for key, kind in (("about", str), ("overrides", list), ("steps", dict), ("afterwards", list)):
+        require(path, key, written.get(key), kind)
     steps = {each: read_step(path, each, content) for each, content in (written.get("steps") or {}).items()}
     if not steps:
         raise ValueError(f"{path} has no steps")
@@ -70,9 +73,13 @@ def load_pipeline(name: str) -> Pipeline:
 
 
 def read_step(path: Path, name: str, content: Any) -> Step:
-    if not isinstance(content, dict):
-        raise ValueError(f"{path}: steps.{name} is not written as {{run: …, needs: […]}}")
+    require(path, f"steps.{name}", content, dict)
     refuse_unknown(path, f"steps.{name}.", content, {item.name for item in fields(Step)} - {"name"})
+    kinds: tuple[tuple[str, type], ...] = (("needs", list), ("overrides", list), ("sweep", str), ("retries", int))
+    for key, kind in (("run", str), *kinds):
+        require(path, f"steps.{name}.{key}", content.get(key), kind)
+    if content.get("retries", 0) < 0:
+        raise ValueError(f"{path}: steps.{name}.retries={content['retries']} is below 0")
     if content.get("run") not in ACTIONS:
         raise ValueError(f"{path}: steps.{name}.run={content.get('run')!r} is not one of {', '.join(ACTIONS)}")
     if (content["run"] == "sweep") != ("sweep" in content):
@@ -81,6 +88,13 @@ def read_step(path: Path, name: str, content: Any) -> Step:
         )
     lists = {key: tuple(content.get(key, ())) for key in ("needs", "overrides")}
     return Step(name=name, **{**content, **lists})
+
+
+def require(path: Path, key: str, value: Any, kind: type) -> None:
+    """Raises ValueError for a value that is there and of another kind."""
+    words = {dict: "a mapping", list: "a list", str: "a text", int: "a whole number"}
+    if value is not None and not isinstance(value, kind):
+        raise ValueError(f"{path}: {key or 'the file'} is {value!r}, and should be {words[kind]}")
 
 
 def refuse_unknown(path: Path, prefix: str, content: dict[str, Any], known: set[str]) -> None:

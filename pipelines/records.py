@@ -53,7 +53,7 @@ def write(store: Store, pipeline: str, step: str, key: str, outputs: Outputs) ->
 def read(store: Store, pipeline: str, step: str) -> Record | None:
     try:
         return Record(**json.loads(store.read_bytes(path(pipeline, step))))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):  # none yet, or not as we write them: the step runs again
         return None
 
 

@@ -14,10 +14,11 @@ from typing import Any
 
 from unlatent.pipelines import records
 from unlatent.pipelines.definition import Pipeline, Step
-from unlatent.pipelines.records import Record, content_hash
+from unlatent.pipelines.records import Outputs, Record, content_hash
 from unlatent.pipelines.steps import ACTIONS, Context
-from unlatent.platform import runs, tables
-from unlatent.platform.config import Config, compose_config
+from unlatent.platform import cluster, runs, tables
+from unlatent.platform.config import Config, compose_config, load_sweep
+from unlatent.platform.datasets import open_dataset
 from unlatent.platform.display import say
 from unlatent.platform.provenance import code_version, now, provenance
 from unlatent.platform.store import Store
@@ -37,7 +38,7 @@ class Execution:
     done: dict[str, Record] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.configs = {step.name: compose_config(self.overrides_of(step)) for step in self.pipeline.steps.values()}
+        self.configs = {step.name: compose_config(self.settings_of(step)) for step in self.pipeline.steps.values()}
 
     @property
     def store(self) -> Store:
@@ -46,11 +47,17 @@ class Execution:
     def overrides_of(self, step: Step) -> list[str]:
         return [*self.pipeline.overrides, *step.overrides, *self.overrides]
 
+    def settings_of(self, step: Step) -> list[str]:
+        """The overrides but those of a sweep's own definition, which only a step that runs one can use."""
+        return [text for text in self.overrides_of(step) if not text.startswith("sweep.")]
+
     def key(self, step: Step) -> str:
         """Hash of all that decides a step's outputs. What it needs must be done."""
         config = {name: part for name, part in asdict(self.configs[step.name]).items() if name not in OUTSIDE_KEY}
+        config["metric"] = self.configs[step.name].serve.metric
+        sweep = asdict(load_sweep(step.sweep, self.overrides_of(step))) if step.sweep else None
         inputs = {need: self.identity(need) for need in step.needs}
-        return content_hash([step.run, step.sweep, step.overrides, config, inputs, code_version()])
+        return content_hash([step.run, sweep, step.overrides, config, inputs, code_version()])
 
     def identity(self, name: str) -> str:
         """What a done step means to those that need it: its outputs, or, where they do not last, its own key."""
@@ -63,7 +70,7 @@ class Execution:
             about=self.pipeline.about,
             step=step.name,
             config=self.configs[step.name],
-            overrides=self.overrides_of(step),
+            overrides=self.overrides_of(step) if step.sweep else self.settings_of(step),
             sweep=step.sweep,
             inputs={need: self.done[need].values for need in step.needs},
         )
@@ -89,13 +96,16 @@ def run_pipeline(pipeline: Pipeline, overrides: Sequence[str]) -> None:
     that does not need it is done.
     """
     execution = Execution(pipeline, tuple(overrides))
+    for data in {str(config.data): config.data for config in execution.configs.values()}.values():
+        open_dataset(data, execution.store)
     for run_id in runs.mark_lost(execution.store):
         say(f"{run_id}: was running when its process died; it goes on where it is part of this")
     sorter = TopologicalSorter({step.name: step.needs for step in pipeline.steps.values()})
     sorter.prepare()
     failures: list[str] = []
     running: dict[Future[None], str] = {}
-    with ThreadPoolExecutor() as threads:
+    threads = ThreadPoolExecutor()
+    try:
         while sorter.is_active():
             ready = sorter.get_ready()
             if len(ready) == 1 and not running:  # in the main thread, where Ctrl-C arrives
@@ -106,6 +116,10 @@ def run_pipeline(pipeline: Pipeline, overrides: Sequence[str]) -> None:
             for future in wait(running, return_when=FIRST_COMPLETED).done:
                 future.result()
                 sorter.done(running.pop(future))
+    finally:
+        if running:  # interrupted: without Ray, what is under way ends
+            cluster.disconnect()
+        threads.shutdown(wait=not running, cancel_futures=True)
     if failures:
         raise StepError("; ".join(failures))
     say_results(execution)
@@ -178,20 +192,23 @@ def run_with_retries(execution: Execution, step: Step, why: str) -> None:
     for number in range(1, step.retries + 2):
         started = now()
         try:
-            outputs = action.call(execution.context(step))
-        except Exception as error:
+            execution.done[step.name] = keep(execution, step, action.call(execution.context(step)))
+        except Exception as error:  # of any kind: it becomes a row, and is raised again after the last try
             note(execution, step, "failed", why, started, number, f"{type(error).__name__}: {error}")
             say(f"{step.name}: failed: {error}" + ("; trying again" if number <= step.retries else ""))
             if number > step.retries:
                 raise
         else:
             break
-    key = execution.key(step)
-    if action.passing:
-        execution.done[step.name] = Record(key, outputs.values, {}, outputs.message)
-    else:
-        execution.done[step.name] = records.write(execution.store, execution.pipeline.name, step.name, key, outputs)
     note(execution, step, "ran", why, started, number)
+
+
+def keep(execution: Execution, step: Step, outputs: Outputs) -> Record:
+    """Writes down what a step has left behind; of a passing one, only for as long as this lasts."""
+    key = execution.key(step)
+    if ACTIONS[step.run].passing:
+        return Record(key, outputs.values, {}, outputs.message)
+    return records.write(execution.store, execution.pipeline.name, step.name, key, outputs)
 
 
 def note(

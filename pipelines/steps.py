@@ -94,7 +94,7 @@ def evaluate(context: Context) -> Outputs:
     rows = evaluate_checkpoint(context.store, model, dataset, config.evaluation, config.sampler)
     show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows], model.run_id)
     values = {"run_id": model.run_id, "evaluation_id": rows[0]["evaluation_id"]}
-    return Outputs(values, (f"results/evaluations/{rows[0]['evaluation_id']}.parquet",))
+    return Outputs(values)
 
 
 def select(context: Context) -> Outputs:

@@ -89,16 +89,25 @@ def find(store: Store, path: str) -> Checkpoint:
         meta = json.loads(store.read_bytes(f"{path}/meta.json"))
     except FileNotFoundError:
         raise ValueError(f"checkpoint={store.uri(path)} is no checkpoint: it has no meta.json") from None
+    except ValueError:
+        raise ValueError(f"{store.uri(path)} is damaged: meta.json is not what was saved") from None
+    if not isinstance(meta, dict) or meta.keys() < {"format_version", "run_id", "images_seen", "classes", "sha256"}:
+        raise ValueError(f"{store.uri(path)} is damaged: meta.json is not what was saved")
     if meta["format_version"] != FORMAT_VERSION:
         found = f"format_version={meta['format_version']}"
         raise ValueError(f"{store.uri(path)}: {found} is not the one this release reads, {FORMAT_VERSION}")
     return Checkpoint(path, meta["run_id"], meta["images_seen"], tuple(meta["classes"]), meta["sha256"])
 
 
+def paths_of(store: Store, run_id: str) -> list[str]:
+    """Where a run's checkpoints are, oldest first."""
+    paths = [f"{folder(run_id)}/{name}" for name in store.list(folder(run_id))]
+    return [path for path in paths if store.exists(f"{path}/meta.json")]
+
+
 def all_of(store: Store, run_id: str) -> list[Checkpoint]:
     """A run's checkpoints, oldest first."""
-    paths = [f"{folder(run_id)}/{name}" for name in store.list(folder(run_id))]
-    return [find(store, path) for path in paths if store.exists(f"{path}/meta.json")]
+    return [find(store, path) for path in paths_of(store, run_id)]
 
 
 def read(store: Store, checkpoint: Checkpoint, name: str) -> bytes:
@@ -135,8 +144,9 @@ def load_state(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
 def newest(store: Store, run_id: str) -> tuple[Checkpoint | None, list[str]]:
     """A run's last checkpoint that is whole, and a line for each damaged one that was passed over."""
     passed_over = []
-    for checkpoint in reversed(all_of(store, run_id)):
+    for path in reversed(paths_of(store, run_id)):
         try:
+            checkpoint = find(store, path)
             verify(store, checkpoint)
         except ValueError as error:
             passed_over.append(str(error))
@@ -147,5 +157,5 @@ def newest(store: Store, run_id: str) -> tuple[Checkpoint | None, list[str]]:
 
 def prune(store: Store, run_id: str, keep: int) -> None:
     """Deletes all but a run's last `keep` checkpoints."""
-    for checkpoint in all_of(store, run_id)[:-keep]:
-        store.delete(checkpoint.path)
+    for path in paths_of(store, run_id)[:-keep]:
+        store.delete(path)

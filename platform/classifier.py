@@ -63,6 +63,11 @@ def fit_classifier(dataset: Dataset, store: Store, minimum_accuracy: float) -> E
 
     Raises ValueError if it cannot tell the classes apart: its features would measure nothing.
     """
+    if len(dataset.classes) < 2:
+        raise ValueError(
+            f"data set {dataset.name!r} has one class, and a classifier nothing to learn; "
+            "evaluation.extractor=inception needs no classifier"
+        )
     with store.lock(f"artifacts/classifiers/.{dataset.hash}.lock"):
         classifier = load_classifier(dataset, store) or train_and_save(dataset, store)
     assert classifier.accuracy is not None

@@ -21,8 +21,12 @@ class ClusterConfig:
     verbose: bool = False  # Ray's own messages too
 
     def __post_init__(self) -> None:
-        if self.workers < 1:
-            raise ValueError(f"cluster.workers={self.workers} is below 1")
+        for name, least in (("workers", 1), ("max_failures", 0), ("gpus_per_worker", 0), ("gpus_per_trial", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"cluster.{name}={getattr(self, name)} is below {least}")
+        for name in ("cpus", "cpus_per_worker", "cpus_per_trial"):
+            if getattr(self, name) is not None and getattr(self, name) <= 0:
+                raise ValueError(f"cluster.{name}={getattr(self, name)} is not above 0")
 
 
 def connect(config: ClusterConfig) -> None:

@@ -68,7 +68,10 @@ def sweep(
 def evaluate(
     run: Annotated[str, typer.Argument(help="A run's id; its last checkpoint is measured")], overrides: Overrides = None
 ) -> None:
-    """Measure a run's last checkpoint: FID, KID and more, into the table `evaluations`."""
+    """Measure a run's last checkpoint: FID, KID and more, into the table `evaluations`.
+
+    Sampler and evaluation are those of the run's own config, unless overrides set any of them.
+    """
     from unlatent.platform.config import compose_config, from_yaml
     from unlatent.platform.datasets import open_dataset
     from unlatent.platform.devices import local_device
@@ -79,9 +82,12 @@ def evaluate(
 
     config = compose_config(overrides or [])
     store = Store(config.store)
-    model = load_model(store, last_checkpoint(store, run).path, config.evaluation.weights, local_device())
-    dataset = open_dataset(from_yaml(find(store, run)["config"]).data, store)
-    rows = evaluate_checkpoint(store, model, dataset, config.evaluation, config.sampler)
+    own = from_yaml(find(store, run)["config"])
+    given = {text.split(".")[0].split("=")[0] for text in overrides or []}
+    evaluation = config.evaluation if "evaluation" in given else own.evaluation
+    sampler = config.sampler if "sampler" in given else own.sampler
+    model = load_model(store, last_checkpoint(store, run).path, evaluation.weights, local_device())
+    rows = evaluate_checkpoint(store, model, open_dataset(own.data, store), evaluation, sampler)
     display.say(f"{model.checkpoint}: {rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}")
     display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows])
 
@@ -112,7 +118,9 @@ def generate(
     model = load_model(store, path, config.evaluation.weights, local_device())
     wanted = [name for name in classes or model.classes for _ in range(count)]
     seeds = range(seed, seed + len(wanted))
-    images = model.generate(wanted, seeds, config.sampler)
+    size = config.evaluation.batch_size
+    batches = (slice(start, start + size) for start in range(0, len(wanted), size))
+    images = [image for part in batches for image in model.generate(wanted[part], seeds[part], config.sampler)]
     out.mkdir(parents=True, exist_ok=True)
     for name, number, image in zip(wanted, seeds, images, strict=True):
         image.save(out / f"{model.classes[class_index(model.classes, name)]}-{number}.png".replace("/", "_"))
@@ -158,6 +166,7 @@ def results(
 
     store = Store(compose_config(overrides or []).store)
     tables.require_table(table)
+    tables.require_results(store)
     runs.mark_lost(store)
     rows = listing.narrow(tables.read(store, table), where, sort, columns.split(",") if columns else None)
     if parquet:
@@ -184,7 +193,7 @@ def compact(
 
     store = Store(compose_config(overrides or []).store)
     tables.require_table(table)
-    merged = tables.compact(store, table, runs.unfinished_files(store) if table == "steps" else frozenset())
+    merged = tables.compact(store, table, runs.finished_files(store) if table == "steps" else None)
     display.say(f"{table}: {merged} files merged")
 
 

@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import threading
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from importlib import resources
@@ -21,12 +22,14 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.datasets import DataConfig
 from unlatent.platform.evaluation import EvaluationConfig
+from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.optimization import TrainConfig
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.store import Store
 from unlatent.platform.sweep_space import SweepConfig
 
 CHOICES = Path(__file__).parent / "conf"
+COMPOSING = threading.Lock()
 
 
 @dataclass(kw_only=True)
@@ -47,6 +50,8 @@ class Config:
         if self.model.image_size != self.data.image_size:
             sizes = f"model.image_size={self.model.image_size} is not data.image_size={self.data.image_size}"
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
+        if self.serve.metric not in DIRECTIONS:
+            raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join(DIRECTIONS)}")
         if self.train.batch_size % self.cluster.workers:
             raise ValueError(
                 f"train.batch_size={self.train.batch_size} cannot be shared by cluster.workers={self.cluster.workers}"
@@ -64,6 +69,11 @@ def compose_config(overrides: Sequence[str]) -> Config:
     line that names the key, the value and what would do.
     """
     refuse_unknown(overrides)
+    with COMPOSING:  # Hydra keeps its state in one place for all threads
+        return compose_alone(overrides)
+
+
+def compose_alone(overrides: Sequence[str]) -> Config:
     try:
         with initialize_config_dir(str(CHOICES), version_base="1.3"):
             composed = compose("config", [quoted(override) for override in overrides])

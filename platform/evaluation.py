@@ -163,6 +163,14 @@ def evaluate_checkpoint(
     return rows
 
 
+def require_measurable(store: Store, dataset: Dataset, config: EvaluationConfig) -> None:
+    """Raises ValueError, before anything is trained, where no checkpoint of this data set could be measured."""
+    extractor = prepare_extractor(store, dataset, config)
+    images = dataset.train.read([0])
+    features, _ = extractor.network(images)
+    require_samples(config.samples, min(len(dataset.train), config.reference_images), features.shape[1])
+
+
 def require_fit(model: LoadedModel, dataset: Dataset) -> None:
     network = model.network.config
     if list(model.classes) != list(dataset.classes):

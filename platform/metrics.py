@@ -14,6 +14,15 @@ from numpy.typing import NDArray
 
 from unlatent.platform.torchvision_shim import declare_missing_operators
 
+# Metrics that say which of two checkpoints is better, and how.
+DIRECTIONS = {
+    "fid": "min",
+    "kid": "min",
+    "class_agreement": "max",
+    "precision": "max",
+    "recall": "max",
+}
+
 BLOCK = 1 << 25  # distances held in memory at once
 NEIGHBOURS = 3  # as in the paper of `precision_recall`
 

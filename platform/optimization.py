@@ -10,6 +10,18 @@ from torch import nn
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 SCHEDULES = ("constant", "cosine")
 
+AT_LEAST = {
+    "total_images": 1,
+    "batch_size": 1,
+    "log_images": 1,
+    "checkpoint_images": 1,
+    "keep_checkpoints": 1,
+    "grid_samples": 1,
+    "seed": 0,
+    "warmup_images": 0,
+    "weight_decay": 0,
+}
+
 
 @dataclass(kw_only=True)
 class TrainConfig:
@@ -37,16 +49,9 @@ class TrainConfig:
     grid_samples: int = 40  # images in a grid, from fixed noise and classes
 
     def __post_init__(self) -> None:
-        for name in (
-            "total_images",
-            "batch_size",
-            "log_images",
-            "checkpoint_images",
-            "keep_checkpoints",
-            "grid_samples",
-        ):
-            if getattr(self, name) < 1:
-                raise ValueError(f"train.{name}={getattr(self, name)} is below 1")
+        for name, least in AT_LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"train.{name}={getattr(self, name)} is below {least}")
         for name in ("learning_rate", "clip_norm", "time_std", "shift"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"train.{name}={getattr(self, name)} is not above 0")

@@ -34,7 +34,7 @@ def publish(store: Store, run_id: str, progress: Progress) -> None:
 def latest(store: Store, run_id: str) -> Progress | None:
     try:
         return Progress(**json.loads(store.read_bytes(path(run_id))))
-    except FileNotFoundError:
+    except (FileNotFoundError, ValueError, TypeError):  # none yet, or not ours: it is only for show
         return None
 
 

@@ -22,7 +22,7 @@ def code_version() -> str:
     digest = hashlib.sha256()
     for folder in ("models", "platform", "pipelines", "sweeps"):
         for path in sorted((PACKAGE / folder).rglob("*")):
-            if path.suffix in {".py", ".yaml"}:
+            if path.suffix in {".py", ".yaml", ".html", ".css", ".js", ".svg"}:
                 digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,11 +8,12 @@ from typing import Any
 
 import torch
 
-from unlatent.platform import checkpoints, cluster, runs
+from unlatent.platform import checkpoints, cluster, runs, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, from_yaml, to_yaml
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.display import say, training_bar
+from unlatent.platform.provenance import is_gone
 from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
@@ -76,10 +77,11 @@ def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
         with ctrl_c_interrupts():
             trainer.fit()
     except ray.train.TrainingFailedError as error:
-        row = runs.find(store, run.run_id)
-        if row["status"] != "failed":
-            runs.end(store, row, "failed", first_line(error))
-        raise RuntimeError(f"{run.run_id} failed: {row['error'] or first_line(error)}") from error
+        row = tables.row(store, "runs", run.run_id)
+        if row and row["status"] == "running" and is_gone(row):
+            runs.end(store, row, "failed", last_line(error))
+        why = row["error"] if row and row["status"] == "failed" else None
+        raise RuntimeError(f"{run.run_id} failed: {why or last_line(error)}") from error
     row = runs.find(store, run.run_id)
     if row["status"] == "failed":
         raise RuntimeError(f"{run.run_id} failed: {row['error']}")
@@ -98,8 +100,9 @@ def ctrl_c_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
 
 
-def first_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+def last_line(error: Exception) -> str:
+    """What an error of Ray's comes down to: the last line of a traceback."""
+    return [type(error).__name__, *str(error).strip().splitlines()][-1]
 
 
 def train_worker(settings: dict[str, Any]) -> None:

@@ -74,7 +74,8 @@ def is_done(store: Store, run: Run) -> bool:
     refuse_other_settings(store, run)
     if row["status"] != "succeeded" or row["images_seen"] < run.config.train.total_images:
         return False
-    return store.exists(f"{row['checkpoint']}/meta.json")
+    checkpoint, _ = checkpoints.newest(store, run.run_id)
+    return checkpoint is not None and checkpoint.path == row["checkpoint"]
 
 
 def refuse_other_settings(store: Store, run: Run) -> None:
@@ -98,7 +99,12 @@ def identity_path(run_id: str) -> str:
 def begin(store: Store, run: Run, device: str) -> dict[str, Any]:
     """Writes the row of a run that starts or goes on. Returns it."""
     refuse_other_settings(store, run)
-    wait_for_other_process(store, run.run_id)
+    with store.lock(f"artifacts/{run.run_id}/.begin.lock"):
+        wait_for_other_process(store, run.run_id)
+        return write_first_row(store, run, device)
+
+
+def write_first_row(store: Store, run: Run, device: str) -> dict[str, Any]:
     store.write_bytes(identity_path(run.run_id), json.dumps(run.identity).encode())
     before = tables.row(store, "runs", run.run_id) or {}
     row: dict[str, Any] = dict.fromkeys(RUNS)
@@ -175,6 +181,31 @@ def at_checkpoint(config: Config, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
+def outcome(store: Store, run_id: str) -> dict[str, Any]:
+    """What the logged steps of a run say of it, as columns of its row."""
+    steps = tables.read(store, "steps", pc.field("run_id") == run_id).sort_values("images_seen")
+    if steps.empty:
+        return {}
+    images = steps["images_seen"].diff().fillna(steps["images_seen"])
+    seconds = float((images / steps["images_per_s"]).sum())
+    return {
+        "loss": float(steps["loss"].iloc[-1]),
+        "images_per_s": float(images.sum()) / seconds,
+        "duration_s": seconds,
+        "peak_memory_bytes": int(steps["memory_bytes"].max()),
+    }
+
+
+def take_back_steps(store: Store, run_id: str, images_seen: int) -> None:
+    """Removes the steps of a run beyond a position: they are about to be made again."""
+    for name in tables.names(store, "steps"):
+        owner, _, start = name.rpartition(".")
+        if owner == run_id and int(start) >= images_seen:
+            tables.remove(store, "steps", name)
+    beyond = (pc.field("run_id") == run_id) & (pc.field("images_seen") > images_seen)
+    tables.remove_rows(store, "steps", beyond)
+
+
 def update(store: Store, row: dict[str, Any], changes: dict[str, Any]) -> None:
     """Changes a run's row, here and in the table."""
     row |= changes | {"updated_at": now()}
@@ -197,11 +228,11 @@ def mark_lost(store: Store) -> list[str]:
     return lost
 
 
-def unfinished_files(store: Store) -> frozenset[str]:
-    """Names in `steps` that a run may yet take back: those of every run that has not come to its end."""
+def finished_files(store: Store) -> frozenset[str]:
+    """Names in `steps` that no run is still adding to: those of runs that have ended, and of earlier compactions."""
     rows = tables.read(store, "runs")
-    ended = set(rows["run_id"][rows["status"].isin(DONE)])
-    return frozenset(name for name in tables.names(store, "steps") if name.rpartition(".")[0] not in ended)
+    ended = {"", *rows["run_id"][rows["status"].isin(DONE)]}
+    return frozenset(name for name in tables.names(store, "steps") if name.rpartition(".")[0] in ended)
 
 
 def find(store: Store, run_id: str) -> dict[str, Any]:

@@ -7,15 +7,8 @@ import pyarrow.compute as pc
 
 from unlatent.platform import tables
 from unlatent.platform.config import Config
+from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.store import Store
-
-DIRECTIONS = {
-    "fid": "min",
-    "kid": "min",
-    "class_agreement": "max",
-    "precision": "max",
-    "recall": "max",
-}
 
 # Values that differ in one of these measure different things.
 COMPARABLE_IN = (
@@ -57,6 +50,12 @@ def evaluations(store: Store, metric: str, where: dict[str, Any]) -> pd.DataFram
     return tables.read(store, "evaluations", condition)
 
 
+def measured_alike(rows: pd.DataFrame) -> pd.DataFrame:
+    """The largest part of the rows that agree in all that their values depend on."""
+    parts = [part for _, part in rows.groupby(list(COMPARABLE_IN), dropna=False, sort=False)]
+    return max(parts, key=lambda part: part["run_id"].nunique(), default=rows)
+
+
 def best_checkpoint(store: Store, metric: str, where: dict[str, Any] | None = None) -> dict[str, Any]:
     """The row of `evaluations` with the best value whose checkpoint still exists.
 
@@ -75,7 +74,7 @@ def best_checkpoint(store: Store, metric: str, where: dict[str, Any] | None = No
     ranked = rows.sort_values("value", ascending=DIRECTIONS[metric] == "min", kind="stable")
     winners = ranked.groupby(list(COMPARABLE_IN), dropna=False, sort=False).head(1)
     if winners["checkpoint"].nunique() > 1:
-        raise ValueError(f"values of {metric} cannot be ranked: {differences(winners)}; name a run or a checkpoint")
+        raise ValueError(f"values of {metric} cannot be ranked: {differences(winners)}; serve.checkpoint=RUN names one")
     return {str(name): value for name, value in winners.iloc[0].items()}
 
 

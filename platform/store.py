@@ -131,6 +131,12 @@ class Store:
             if aside.exists():
                 self.files.delete_dir(str(aside))
 
+    def delete_unfinished(self, folder: str) -> None:
+        """Deletes what a writer that was killed has left half-written in a folder of a local store."""
+        if self.is_local and self.local(folder).is_dir():
+            for path in self.local(folder).glob(".*"):
+                self.delete(path.relative_to(self.root).as_posix())
+
     def delete(self, path: str) -> None:
         """Deletes a file or a folder; it is well if there is none."""
         kind = self.files.get_file_info(self.inside(path)).type

@@ -1,6 +1,7 @@
 """A sweep before it runs: its definition, its trials, and what is left out because it cannot work."""
 
 import difflib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -11,7 +12,6 @@ from unlatent.platform import tables
 from unlatent.platform.config import Config, UnknownSettingError, compose_config, load_sweep
 from unlatent.platform.datasets import Dataset, open_dataset
 from unlatent.platform.runs import Run, plan_run
-from unlatent.platform.selection import DIRECTIONS
 from unlatent.platform.store import Store
 from unlatent.platform.sweep_space import SweepConfig, as_overrides, choose, combinations
 
@@ -50,14 +50,30 @@ def plan_sweep(name: str, overrides: Sequence[str]) -> Sweep:
     makes its trials' metrics incomparable.
     """
     definition = load_sweep(name, overrides)
-    if definition.metric not in DIRECTIONS:
-        raise ValueError(f"sweep.metric={definition.metric!r} is not one of {', '.join(DIRECTIONS)}")
     for key in definition.knobs:
         if key.split(".")[0] not in {"model", "train"}:
             raise ValueError(f"sweep.knobs.{key}: trials are ranked, so only model and train settings may differ")
     shared = [*definition.overrides, *(text for text in overrides if not text.startswith("sweep."))]
-    working: list[tuple[dict[str, Any], Config]] = []
-    pruned = []
+    working, pruned = work_out(definition, shared)
+    config = working[0][1]
+    if config.cluster.workers > 1:
+        raise ValueError(
+            f"cluster.workers={config.cluster.workers}: a trial runs in one process; use cluster.workers=1"
+        )
+    if config.train.run is not None:
+        raise ValueError(f"train.run={config.train.run!r} names one run; the trials of a sweep name themselves")
+    dataset = open_dataset(config.data, Store(config.store))
+    chosen = choose(definition, working)
+    trials = [Trial(knobs, plan_run(each, dataset, definition.name)) for knobs, each in chosen]
+    for trial, number in Counter(trial.run_id for trial in trials).items():
+        if number > 1:
+            raise ValueError(f"sweep {definition.name}: {number} combinations of its knobs are one trial, {trial}")
+    return Sweep(definition, config, dataset, trials, pruned)
+
+
+def work_out(definition: SweepConfig, shared: Sequence[str]) -> tuple[list[tuple[dict[str, Any], Config]], list[str]]:
+    """The combinations of knobs that work, with the config of each, and why each of the others cannot."""
+    working, pruned = [], []
     for knobs in combinations(definition):
         try:
             working.append((knobs, compose_config([*shared, *as_overrides(knobs)])))
@@ -67,15 +83,7 @@ def plan_sweep(name: str, overrides: Sequence[str]) -> Sweep:
             pruned.append(str(error))
     if not working:
         raise ValueError(f"sweep {definition.name}: no combination of its knobs works; the first: {pruned[0]}")
-    config = working[0][1]
-    if config.cluster.workers > 1:
-        raise ValueError(
-            f"cluster.workers={config.cluster.workers}: a trial runs in one process; use cluster.workers=1"
-        )
-    dataset = open_dataset(config.data, Store(config.store))
-    chosen = choose(definition, working)
-    trials = [Trial(knobs, plan_run(each, dataset, definition.name)) for knobs, each in chosen]
-    return Sweep(definition, config, dataset, trials, pruned)
+    return working, pruned
 
 
 def describe(sweep: Sweep, waiting: int) -> str:

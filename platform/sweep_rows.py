@@ -3,10 +3,10 @@
 from typing import Any
 
 from unlatent.platform import progress, runs, tables
-from unlatent.platform.provenance import now, process, provenance
+from unlatent.platform.provenance import is_gone, now, process, provenance
 from unlatent.platform.runs import short_hash
 from unlatent.platform.schemas import SWEEPS
-from unlatent.platform.selection import evaluations, measured_as
+from unlatent.platform.selection import evaluations, measured_alike, measured_as
 from unlatent.platform.sweep_plan import Sweep, Trial, definition_text
 
 
@@ -36,7 +36,7 @@ def settle(sweep: Sweep, waiting: list[Trial], errors: dict[str, str]) -> None:
     """Writes the end of trials that could not write it themselves: their process died, or they were stopped."""
     for trial in waiting:
         row = tables.row(sweep.store, "runs", trial.run_id)
-        if row is None or row["status"] != "running":
+        if row is None or row["status"] != "running" or not (is_gone(row) or row["images_seen"]):
             continue
         if trial.run_id in errors:
             runs.end(sweep.store, row, "failed", errors[trial.run_id])
@@ -76,7 +76,7 @@ def objective_values(sweep: Sweep) -> dict[str, float]:
     if not ended:
         return {}
     where = {**measured_as(sweep.config), "dataset_hash": sweep.dataset.hash, "run_id": sorted(ended)}
-    found = evaluations(sweep.store, sweep.definition.metric, where).sort_values("images_seen")
+    found = measured_alike(evaluations(sweep.store, sweep.definition.metric, where)).sort_values("images_seen")
     return {str(run_id): float(rows["value"].iloc[-1]) for run_id, rows in found.groupby("run_id")}
 
 

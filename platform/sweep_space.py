@@ -6,9 +6,10 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
+from unlatent.platform.metrics import DIRECTIONS
+
 SEARCHES = ("grid", "random")
 SCHEDULERS = ("fixed", "asha")
-DIRECTIONS = ("min", "max")
 
 
 @dataclass(kw_only=True)
@@ -26,11 +27,10 @@ class SweepConfig:
     rung_images: int | None = None  # asha: the first rung; each next is reduction × as far
     reduction: int = 2  # asha: one in so many goes on at a rung
     metric: str = "fid"
-    direction: str = "min"  # or max
     max_concurrent: int | None = None  # as many as the cluster holds unless given
 
     def __post_init__(self) -> None:
-        for name, choices in (("search", SEARCHES), ("scheduler", SCHEDULERS), ("direction", DIRECTIONS)):
+        for name, choices in (("search", SEARCHES), ("scheduler", SCHEDULERS), ("metric", DIRECTIONS)):
             if getattr(self, name) not in choices:
                 raise ValueError(f"sweep.{name}={getattr(self, name)!r} is not one of {', '.join(choices)}")
         if not self.knobs:
@@ -40,6 +40,11 @@ class SweepConfig:
                 raise ValueError(f"sweep.knobs.{path} has no values")
         if self.samples < 1 or self.reduction < 2:
             raise ValueError(f"sweep.samples={self.samples} is below 1, or sweep.reduction={self.reduction} below 2")
+
+    @property
+    def direction(self) -> str:
+        """`min` where less of the metric is better, `max` where more is."""
+        return DIRECTIONS[self.metric]
 
 
 def combinations(config: SweepConfig) -> list[dict[str, Any]]:

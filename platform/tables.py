@@ -59,6 +59,20 @@ def remove(store: Store, table: str, name: str) -> None:
         store.delete(f"{folder(table)}/{name}.parquet")
 
 
+def remove_rows(store: Store, table: str, where: pc.Expression) -> None:
+    """Takes back the rows that meet a condition, out of whatever files hold them."""
+    if read(store, table, where).empty:
+        return
+    with store.lock(lock_path(table)):
+        for name in names(store, table):
+            path = f"{folder(table)}/{name}.parquet"
+            content = pq.read_table(pa.BufferReader(store.read_bytes(path)), partitioning=None)
+            kept = content.filter(~where)
+            if kept.num_rows < content.num_rows:
+                with store.writing(path) as target:
+                    pq.write_table(kept, target, filesystem=store.files)
+
+
 def names(store: Store, table: str) -> list[str]:
     """The names that rows were written under."""
     return [name.removesuffix(".parquet") for name in store.list(folder(table)) if name.endswith(".parquet")]
@@ -111,9 +125,14 @@ def row(store: Store, table: str, key: str) -> Row | None:
 
 def table(name: str, store: str | Path = "store") -> pd.DataFrame:
     """A results table as a DataFrame: `runs`, `steps`, `evaluations`, `sweeps`, `pipeline_steps` or `deployments`."""
-    if not Store(store).exists("results"):
-        raise ValueError(f"store={store} holds no results; name a folder that does")
+    require_results(Store(store))
     return read(Store(store), name)
+
+
+def require_results(store: Store) -> None:
+    """Raises ValueError for a store without tables: a mistyped one, most likely."""
+    if not store.exists("results"):
+        raise ValueError(f"store={store.root} holds no results; store=FOLDER names another")
 
 
 def folder(table: str) -> str:
@@ -124,8 +143,8 @@ def lock_path(table: str) -> str:
     return f"results/.{table}.lock"
 
 
-def compact(store: Store, table: str, keep: frozenset[str] = frozenset()) -> int:
-    """Merges the files of an append-only table, but those named in `keep`, into one. Returns how many were merged.
+def compact(store: Store, table: str, only: frozenset[str] | None = None) -> int:
+    """Merges the files of an append-only table, or `only` those named, into one. Returns how many were merged.
 
     The merged folder is built beside the live one out of hard links, then the two are exchanged in one system call:
     who lists the folder sees all of the old files or all of the new. Writers wait that long; readers need no lock.
@@ -137,14 +156,16 @@ def compact(store: Store, table: str, keep: frozenset[str] = frozenset()) -> int
     if not store.is_local:
         raise ValueError(f"store={store.root} is an object store; compact works on a local folder")
     with store.lock(f"results/.{table}.compaction.lock"):
-        return merge(store, table, keep)
+        return merge(store, table, only)
 
 
-def merge(store: Store, table: str, keep: frozenset[str]) -> int:
+def merge(store: Store, table: str, only: frozenset[str] | None) -> int:
     live = store.local(folder(table))
     for left in live.parent.glob(f".{table}.{'[0-9a-f]' * 32}"):  # by a compaction that was killed
         shutil.rmtree(left)
-    old = {path for path in live.glob("*.parquet") if path.stem not in keep} if live.exists() else set()
+    old = set(live.glob("*.parquet")) if live.exists() else set()
+    if only is not None:
+        old = {path for path in old if path.stem in only}
     if len(old) < 2:
         return 0
     beside = live.with_name(f".{table}.{uuid.uuid4().hex}")

@@ -58,8 +58,9 @@ def train(run: Run, store: Store, worker: Worker) -> None:
     try:
         learn(run, store, worker, row)
     except SystemExit:  # how Ray Tune ends a trial: one that its scheduler has stopped, or one at the end of its budget
-        ended = row["images_seen"] >= run.config.train.total_images
-        runs.end(store, row, "succeeded" if ended else "stopped_early")
+        if leads:
+            ended = row["images_seen"] >= run.config.train.total_images
+            runs.end(store, row, "succeeded" if ended else "stopped_early")
         raise
     except Exception as error:
         if leads:
@@ -75,7 +76,9 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any]) -> None:
     learner = make_learner(run, worker)
     checkpoint = resume(store, run, learner, leads)
     if leads and checkpoint:
-        runs.update(store, row, runs.at_checkpoint(run.config, checkpoint))
+        runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run.run_id)})
+    if checkpoint and learner.images_seen >= config.total_images:
+        worker.report(checkpoint)  # it was cut off between its last checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     split = run.dataset.train
     order = BatchOrder(len(split), config.seed, config.batch_size, positions, worker.rank, worker.world)
@@ -126,14 +129,12 @@ def resume(store: Store, run: Run, learner: Learner, leads: bool) -> Checkpoint 
         learner.optimizer.load_state_dict(state["optimizer"])
         learner.images_seen, learner.step = state["images_seen"], state["step"]
     if leads:
+        store.delete_unfinished(checkpoints.folder(run.run_id))
         for line in passed_over:
             print(line, flush=True)
         where = f"resumed at {learner.images_seen:,} images from {checkpoint.path}" if checkpoint else "fresh"
         print(f"{run.run_id}: {where}", flush=True)
-        for name in tables.names(store, "steps"):
-            run_id, _, start = name.rpartition(".")
-            if run_id == run.run_id and int(start) >= learner.images_seen:
-                tables.remove(store, "steps", name)
+        runs.take_back_steps(store, run.run_id, learner.images_seen)
     return checkpoint
 
 

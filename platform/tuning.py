@@ -15,8 +15,9 @@ from unlatent.platform.config import Config, from_yaml, to_yaml
 from unlatent.platform.datasets import Dataset, open_dataset
 from unlatent.platform.devices import local_device
 from unlatent.platform.display import live_table, say, show_table
-from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
+from unlatent.platform.evaluation import evaluate_checkpoint, require_measurable
 from unlatent.platform.generation import load_model
+from unlatent.platform.ray_training import last_line
 from unlatent.platform.runs import plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.sweep_plan import Sweep, Trial, describe, plan_sweep, refuse_changed_definition
@@ -35,7 +36,7 @@ def run_sweep(name: str, overrides: Sequence[str]) -> Trial:
     refuse_changed_definition(sweep)
     waiting = [trial for trial in sweep.trials if not has_ended(sweep, trial)]
     say(describe(sweep, len(waiting)))
-    prepare_extractor(sweep.store, sweep.dataset, sweep.config.evaluation)
+    require_measurable(sweep.store, sweep.dataset, sweep.config.evaluation)
     if waiting:
         cluster.connect(sweep.config.cluster)
         options = sweep.config.cluster
@@ -91,10 +92,6 @@ def search(sweep: Sweep, waiting: list[Trial]) -> None:
     settle(
         sweep, waiting, {result.config["trial"]["run_id"]: last_line(result.error) for result in grid if result.error}
     )
-
-
-def last_line(error: Exception) -> str:
-    return str(error).strip().splitlines()[-1]
 
 
 def make_scheduler(sweep: Sweep) -> Any:

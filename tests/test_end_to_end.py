@@ -1,4 +1,4 @@
-"""The whole way on real components at the smallest size: undisturbed, and killed three times."""
+"""The whole way on real components at the smallest size: undisturbed, and killed four times."""
 
 import os
 import signal
@@ -89,6 +89,12 @@ class Trip:
         runs = self.table("runs")
         return list(runs["status"][runs["run_id"].str.startswith(kind)])
 
+    def is_measuring(self, kind: str) -> bool:
+        """Whether a run has its last checkpoint, and no number of it is in the table yet."""
+        runs = self.table("runs")
+        at_end = runs[runs["run_id"].str.startswith(kind) & (runs["images_seen"] == runs["total_images"])]
+        return bool(len(at_end)) and self.table("evaluations").empty
+
     def images_of(self, kind: str) -> int:
         runs = self.table("runs")
         return int(runs["images_seen"][runs["run_id"].str.startswith(kind)].sum())
@@ -163,9 +169,10 @@ def test_a_second_time_everything_is_skipped_in_seconds(undisturbed):
     assert len(undisturbed.table("deployments")) == 1
 
 
-def test_killed_in_a_trial_in_training_and_in_evaluation_it_ends_in_the_same_state(undisturbed, tmp_path):
+def test_killed_in_a_trial_in_its_measuring_in_training_and_after_it_it_ends_in_the_same_state(undisturbed, tmp_path):
     trip = Trip(tmp_path / "trip")
     trip.kill_when(lambda: "running" in trip.status_of("small"))
+    trip.kill_when(lambda: trip.is_measuring("small"))
     trip.kill_when(lambda: 512 <= trip.images_of("train") < 4096)
     trip.kill_when(lambda: trip.status_of("train") == ["succeeded"])
 

@@ -37,7 +37,12 @@ def test_the_quickstart_goes_the_whole_way():
         ("steps: {}", "has no steps"),
         ("steps: {a: {run: sweep}}", r"steps.a.sweep is missing"),
         ("steps: [", "while parsing"),
-        ("steps: {a: train}", r"steps.a is not written as"),
+        ("steps: {a: train}", r"steps.a is 'train', and should be a mapping"),
+        ("steps: [a]", r"steps is \['a'\], and should be a mapping"),
+        ("[1, 2]", r"the file is \[1, 2\], and should be a mapping"),
+        ("steps: {a: {run: train, retries: many}}", r"steps.a.retries is 'many', and should be a whole number"),
+        ("steps: {a: {run: train, retries: -1}}", r"steps.a.retries=-1 is below 0"),
+        ("steps: {a: {run: train, needs: b}}", r"steps.a.needs is 'b', and should be a list"),
     ],
 )
 def test_a_definition_that_cannot_work_is_refused_in_one_line(write, text, named):

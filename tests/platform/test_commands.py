@@ -1,24 +1,45 @@
 """The command line, as a user types it."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import pandas as pd
 import pytest
 
+from unlatent.pipelines.__main__ import main
 from unlatent.platform import runs, tables
 from unlatent.platform.provenance import now
 from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
 
 
-def unlatent(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "unlatent.pipelines", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env={**os.environ, "COLUMNS": "200"})
+@dataclass
+class Done:
+    """How a command ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def unlatent(capsys, monkeypatch, tmp_path) -> Callable[..., Done]:
+    """Runs a command as the console script does, in this process (a new one takes seconds to import PyTorch)."""
+
+    def run(*arguments: str) -> Done:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setenv("COLUMNS", "200")
+        monkeypatch.setattr(sys, "argv", ["unlatent", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        return Done(int(ended.value.code or 0), *capsys.readouterr())
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -36,8 +57,8 @@ def unlatent(*arguments: str, cwd=None) -> subprocess.CompletedProcess[str]:
         (["report"], "holds no sweep to report on"),
     ],
 )
-def test_what_cannot_work_is_one_line_and_writes_nothing(tmp_path, arguments, named):
-    done = unlatent(*arguments, cwd=tmp_path)
+def test_what_cannot_work_is_one_line_and_writes_nothing(unlatent, tmp_path, arguments, named):
+    done = unlatent(*arguments)
 
     assert done.returncode == 2
     [line] = done.stderr.splitlines()
@@ -45,20 +66,20 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(tmp_path, arguments, na
     assert list(tmp_path.iterdir()) == [], "nothing was written"
 
 
-def test_every_command_has_help_with_an_example():
+def test_every_command_has_help_with_an_example(unlatent):
     listed = unlatent("--help").stdout
     for command in ("train", "sweep", "evaluate", "generate", "serve", "results", "report", "run", "plan", "config"):
         assert command in listed
         assert f"unlatent {command} " in unlatent(command, "--help").stdout or command == "serve"
 
 
-def test_config_prints_what_a_command_would_use(tmp_path):
+def test_config_prints_what_a_command_would_use(unlatent, tmp_path):
     done = unlatent("config", "train", "model.patch_size=2", f"store={tmp_path}")
 
     assert "patch_size: 2" in done.stdout and f"store: {tmp_path}" in done.stdout
 
 
-def test_results_filters_sorts_and_exports(store, row_of, tmp_path):
+def test_results_filters_sorts_and_exports(unlatent, store, row_of, tmp_path):
     for name, loss in (("a", 0.5), ("b", 0.25), ("c", 0.75)):
         tables.replace(store, "runs", row_of("runs", run_id=name, loss=loss, status="succeeded", started_at=now()))
 
@@ -90,7 +111,7 @@ def test_results_filters_sorts_and_exports(store, row_of, tmp_path):
     ("option", "named"),
     [(["--sort", "los"], "column 'los' is not one of run_id"), (["--where", "loss <"], "--where 'loss <'")],
 )
-def test_results_says_what_is_wrong_with_a_filter(store, row_of, option, named):
+def test_results_says_what_is_wrong_with_a_filter(unlatent, store, row_of, option, named):
     tables.replace(store, "runs", row_of("runs", run_id="a"))
 
     done = unlatent("results", "runs", f"store={store.root}", *option)
@@ -98,7 +119,7 @@ def test_results_says_what_is_wrong_with_a_filter(store, row_of, option, named):
     assert done.returncode == 2 and named in done.stderr and len(done.stderr.splitlines()) == 1
 
 
-def test_generate_writes_an_image_for_each_class_asked_for(store, make_run, tmp_path):
+def test_generate_writes_an_image_for_each_class_asked_for(unlatent, store, make_run, tmp_path):
     train(make_run("train.run=mine"), store, Worker())
 
     asked = ["generate", "--checkpoint", "mine", "--class", "3", "--class", "7", "--count", "2", f"store={store.root}"]
@@ -111,7 +132,7 @@ def test_generate_writes_an_image_for_each_class_asked_for(store, make_run, tmp_
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_an_unknown_class_names_those_there_are(store, make_run, tmp_path):
+def test_an_unknown_class_names_those_there_are(unlatent, store, make_run, tmp_path):
     train(make_run("train.run=mine"), store, Worker())
 
     asked = [
@@ -131,7 +152,7 @@ def test_an_unknown_class_names_those_there_are(store, make_run, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [["dance"], ["train", "--dance"], ["sweep"]])
-def test_a_command_line_that_cannot_be_read_exits_with_2(arguments):
+def test_a_command_line_that_cannot_be_read_exits_with_2(unlatent, arguments):
     done = unlatent(*arguments)
 
     assert done.returncode == 2 and "Traceback" not in done.stderr

@@ -61,6 +61,20 @@ def test_an_objective_that_is_no_metric_is_refused(plan):
         plan(WINDOWS, "sweep.metric=loss")
 
 
+def test_more_is_better_for_class_agreement(plan):
+    assert plan(WINDOWS, "sweep.metric=class_agreement").definition.direction == "max"
+
+
+def test_a_name_for_one_run_is_refused(plan):
+    with pytest.raises(ValueError, match=r"train.run='mine' names one run"):
+        plan(WINDOWS, "train.run=mine")
+
+
+def test_combinations_that_are_one_trial_are_refused(plan):
+    with pytest.raises(ValueError, match="2 combinations of its knobs are one trial"):
+        plan("knobs: {model.patch_size: [2, 2]}")
+
+
 def test_a_random_search_draws_without_repetition_and_from_its_seed():
     config = SweepConfig(name="x", knobs={"a": list(range(10))}, search="random", samples=4)
 

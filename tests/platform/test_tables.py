@@ -92,7 +92,7 @@ def test_compaction_keeps_every_row_once_in_one_file(store, row_of):
     for index in range(20):
         tables.append(store, "steps", [row_of("steps", images_seen=index)], name=f"part{index}")
 
-    merged = tables.compact(store, "steps", keep=frozenset({"part3"}))
+    merged = tables.compact(store, "steps", only=frozenset(tables.names(store, "steps")) - {"part3"})
 
     assert merged == 19
     assert len(tables.names(store, "steps")) == 2 and "part3" in tables.names(store, "steps")

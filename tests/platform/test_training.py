@@ -85,6 +85,53 @@ def test_a_resumed_run_is_bit_for_bit_the_undisturbed_one(store, make_run, cut):
     assert tables.row(store, "runs", "resumed")["status"] == "succeeded"
 
 
+def test_a_run_cut_off_after_its_last_checkpoint_still_reports_it_and_has_its_outcome(store, make_run):
+    run = make_run()
+    with pytest.raises(Killed):
+        train(run, store, Worker(report=kill_at(2)))
+    whole = tables.row(store, "runs", run.run_id)
+    for column in ("loss", "duration_s", "images_per_s", "peak_memory_bytes"):
+        tables.replace(store, "runs", tables.row(store, "runs", run.run_id) | {column: None})
+    reported = []
+
+    train(run, store, Worker(report=reported.append))
+
+    assert [checkpoint.images_seen for checkpoint in reported] == [256]
+    row = tables.row(store, "runs", run.run_id)
+    assert row["loss"] == whole["loss"] and row["peak_memory_bytes"] == whole["peak_memory_bytes"]
+    assert row["duration_s"] == pytest.approx(whole["duration_s"])
+
+
+def test_steps_are_not_doubled_when_a_compacted_run_is_trained_again(store, make_run):
+    run = make_run()
+    train(run, store, Worker())
+    tables.compact(store, "steps", runs.finished_files(store))
+    store.delete(f"checkpoints/{run.run_id}/000000000256")
+
+    train(run, store, Worker())
+
+    assert sorted(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
+
+
+def test_a_run_whose_last_checkpoint_is_damaged_is_not_done(store, make_run):
+    run = make_run()
+    train(run, store, Worker())
+    assert runs.is_done(store, run)
+
+    store.write_bytes(f"checkpoints/{run.run_id}/000000000256/meta.json", b"{")
+
+    assert not runs.is_done(store, run)
+
+
+def test_what_a_killed_writer_left_is_cleared_away(store, make_run):
+    run = make_run()
+    store.write_bytes(f"checkpoints/{run.run_id}/.000000000128.half/model.safetensors", b"half")
+
+    train(run, store, Worker())
+
+    assert not [path for path in store.local(f"checkpoints/{run.run_id}").iterdir() if path.name.startswith(".")]
+
+
 def test_steps_beyond_the_last_checkpoint_are_not_doubled(store, make_run):
     """The steps are written, then the process dies before the checkpoint is."""
     run = make_run()
