@@ -9,8 +9,9 @@ READY = .venv/.ready
 demo: $(READY)
 	$(BIN)/unlatent run quickstart
 
+# Two files at a time; one thread each, for two processes with two threads each get into each other's way on two cores.
 test: $(READY)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,4 +1,4 @@
-"""The whole way on real components at the smallest size: undisturbed, and killed four times."""
+"""The whole way on real components at the smallest size: undisturbed, and killed three times."""
 
 import os
 import signal
@@ -169,9 +169,8 @@ def test_a_second_time_everything_is_skipped_in_seconds(undisturbed):
     assert len(undisturbed.table("deployments")) == 1
 
 
-def test_killed_in_a_trial_in_its_measuring_in_training_and_after_it_it_ends_in_the_same_state(undisturbed, tmp_path):
+def test_killed_in_a_trial_in_training_and_in_evaluation_it_ends_in_the_same_state(undisturbed, tmp_path):
     trip = Trip(tmp_path / "trip")
-    trip.kill_when(lambda: "running" in trip.status_of("small"))
     trip.kill_when(lambda: trip.is_measuring("small"))
     trip.kill_when(lambda: 512 <= trip.images_of("train") < 4096)
     trip.kill_when(lambda: trip.status_of("train") == ["succeeded"])
