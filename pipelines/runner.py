@@ -4,12 +4,15 @@ A step's key is the hash of its action, its config, the outputs of the steps it 
 same command goes on: finished steps are skipped, and the step that was cut off goes on from its own last state.
 """
 
+import shutil
+import sys
 import uuid
 from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from graphlib import TopologicalSorter
+from pathlib import Path
 from typing import Any
 
 from unlatent.pipelines import records
@@ -133,7 +136,13 @@ def say_results(execution: Execution) -> None:
     if execution.pipeline.afterwards:
         say("\nnext:")
         for command, does in execution.pipeline.afterwards:
-            say(f"  {command}\n      {does}")
+            say(f"  {as_callable_here(command)}\n      {does}")
+
+
+def as_callable_here(command: str) -> str:
+    """The command as it can be typed: with the path of the script where that is not on the search path."""
+    name, _, rest = command.partition(" ")
+    return command if shutil.which(name) or Path(sys.argv[0]).name != name else f"{sys.argv[0]} {rest}"
 
 
 def attempt(execution: Execution, step: Step, failures: list[str]) -> None:

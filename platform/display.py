@@ -73,7 +73,7 @@ def live_table(make: Callable[[], list[dict[str, str]]], title: str) -> Iterator
         with Every(0.5, change_printer(make)):
             yield
         return
-    live = Live(console=console, auto_refresh=False)
+    live = Live(console=console, auto_refresh=False, transient=True)
     with live, Every(0.5, lambda: live.update(text_table(make(), title), refresh=True)):
         yield
 
