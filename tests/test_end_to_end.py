@@ -169,7 +169,7 @@ def test_a_second_time_everything_is_skipped_in_seconds(undisturbed):
     assert len(undisturbed.table("deployments")) == 1
 
 
-def test_killed_in_a_trial_in_training_and_in_evaluation_it_ends_in_the_same_state(undisturbed, tmp_path):
+def test_killed_in_a_trial_in_training_and_after_it_it_ends_in_the_same_state(undisturbed, tmp_path):
     trip = Trip(tmp_path / "trip")
     trip.kill_when(lambda: trip.is_measuring("small"))
     trip.kill_when(lambda: 512 <= trip.images_of("train") < 4096)
