@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 
 CHOICES = {
+    "condition": ("class", "text"),
     "norm": ("rms", "layer"),
     "position": ("rope", "sincos"),
     "adaln": ("pixel", "patch", "global"),
@@ -29,12 +30,28 @@ class CompactionConfig:
 
 
 @dataclass(kw_only=True)
+class TextConfig:
+    """What a text is given as. The defaults are Gemma-2-2b's."""
+
+    width: int = 2304  # of the encoder's tokens
+    tokens: int = 300  # at most
+    mask_padding: bool = True  # published networks see padding as they see text
+
+    def __post_init__(self) -> None:
+        for name in ("width", "tokens"):
+            require_at_least(1, f"text.{name}", getattr(self, name))
+
+
+@dataclass(kw_only=True)
 class PixelTransformerConfig:
     """A PixelDiT. The defaults are the paper's XL on 256 x 256 ImageNet."""
 
     image_size: int = 256
     channels: int = 3
-    classes: int = 1000  # one more label, equal to this, means no class
+    condition: str = "class"  # class, text
+    classes: int = 1000  # one more label, equal to this, means no class; without effect on a text's network
+    text: TextConfig = field(default_factory=TextConfig)  # without effect on a class's
+    time_scale: float = 1.0  # of the time, before it is embedded; 1000 in published text networks
     patch_size: int = 16
     width: int = 1152
     heads: int = 16

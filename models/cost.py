@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.embeddings import TIME_FREQUENCIES
-from unlatent.models.modulation import MODULATIONS
+from unlatent.models.pixel_block import VECTORS
 from unlatent.models.patch_block import swiglu_hidden
 
 TRAINING_OVER_FORWARD = 3  # the backward pass multiplies every matrix twice
@@ -144,7 +144,7 @@ def pixel_decoder(config: PixelTransformerConfig) -> Cost:
 def pixel_block(config: PixelTransformerConfig, directions: int) -> Cost:
     pixels, width = config.image_size**2, config.pixel_width
     sets = config.patch_size**2 if config.adaln == "pixel" else 1
-    modulation = sets * 2 * MODULATIONS[config.modulation][0] * width
+    modulation = sets * VECTORS[config.modulation] * width
     mlp = (
         linear(pixels, width, 4 * width)
         + keep(pixels * width)

@@ -49,7 +49,7 @@ def test_attention_of_windows_does_not_depend_on_the_patches_around_them(make_co
     image = torch.randn(1, 8, 16, 16)
 
     def through(patch):
-        pixels = attend(split(image, patch, 2), rope_tokens(8, patch // 2, 16))
+        pixels = attend(split(image, patch, 2), rope_tokens(16, patch // 2, 8, 8))
         return join(pixels, patch, 2, 16 // patch)
 
     torch.testing.assert_close(through(patch_size), through(16))
@@ -65,7 +65,7 @@ def test_global_modulation_is_one_direction_for_all_patches(make_config, make_ne
 @pytest.mark.parametrize("adaln", ["patch", "global"])
 def test_coarse_modulation_treats_the_pixels_of_a_patch_alike(make_config, make_network, adaln):
     decoder = make_network(make_config({"attention": False}, adaln=adaln), PixelDecoder)
-    decoder.position.zero_()
+    decoder.position.table.zero_()
     _, s, time = decoder_inputs(decoder.config, requires_grad=False)
 
     patches = split(decoder(torch.ones(1, 3, 16, 16), s, time), 4, 4)  # (1, L, P, 3)

@@ -1,12 +1,17 @@
-import torch
+from dataclasses import replace
 
-from unlatent.models import PixelTransformer
+import pytest
+import torch
+from torch._dynamo.utils import counters
+
+from unlatent.models import PixelTransformer, Text, TextConfig
+from unlatent.models.recomputation import RECOMPUTATIONS
 
 
 def test_a_new_network_says_zero(config, make_inputs):
-    x, t, label = make_inputs(config, 2)
+    x, t, condition = make_inputs(config, 2)
 
-    velocity = PixelTransformer(config)(x, t, label)
+    velocity = PixelTransformer(config)(x, t, condition)
 
     says = velocity if config.prediction == "velocity" else velocity * (1 - t[:, None, None, None]) + x
     assert says.abs().max() < 1e-6
@@ -14,46 +19,188 @@ def test_a_new_network_says_zero(config, make_inputs):
         assert torch.equal(velocity, torch.zeros_like(x))
 
 
-def test_every_weight_matters(config, make_network, make_inputs):
+def test_every_weight_that_can_learn_matters(config, make_network, make_inputs):
     network = make_network(config)
-    x, t, _ = make_inputs(config, 11)
+    x, t, condition = make_inputs(config, 11)
+    if config.condition == "class":
+        condition = torch.arange(11)
 
-    network(x, t, torch.arange(11)).square().mean().backward()
+    network(x, t, condition).square().mean().backward()
 
-    assert all(p.grad is not None and p.grad.abs().sum() > 0 for p in network.parameters())
+    for name, parameter in network.named_parameters():
+        learns = parameter.grad is not None and parameter.grad.abs().sum() > 0
+        assert learns == parameter.requires_grad, name
+
+
+def rows_of(condition, rows):
+    return Text(*(part[rows] for part in condition)) if isinstance(condition, Text) else condition[rows]
 
 
 def test_a_row_alone_equals_the_row_among_seven_others(config, make_network, make_inputs):
     network = make_network(config)
-    x, t, label = make_inputs(config, 8)
+    x, t, condition = make_inputs(config, 8)
 
     with torch.no_grad():
-        together = network(x, t, label)
-        alone = torch.cat([network(x[i : i + 1], t[i : i + 1], label[i : i + 1]) for i in range(8)])
+        together = network(x, t, condition)
+        alone = [network(x[i : i + 1], t[i : i + 1], rows_of(condition, slice(i, i + 1))) for i in range(8)]
 
+    alone = torch.cat(alone)
     error = (alone - together).abs()
     if config.prediction == "data":  # of the data themselves: their velocity has it up to 20 times over, near t = 1
         error = error * (1 - t).clamp(min=0.05)[:, None, None, None]
     assert error.max() < 1e-5
 
 
-def test_the_network_is_one_graph(config, make_network, make_inputs):
-    network = make_network(config)
-    inputs = make_inputs(config, 2)
+def test_the_network_is_one_graph_for_training_and_one_for_sampling(config, make_network, make_inputs):
+    network, compiled = make_network(config), PixelTransformer(config)
+    compiled.load_state_dict(network.state_dict())
+    compiled.set_recompute("modulation")
     torch.compiler.reset()
+    counters.clear()
 
-    compiled = torch.compile(network, backend="eager", fullgraph=True)
+    compile_eagerly(compiled)
+    for count in (2, 3, 5):
+        inputs = make_inputs(config, count)
+        torch.testing.assert_close(compiled(*inputs), network(*inputs))
+        compiled(*inputs).sum().backward()
+    for count in (4, 2, 3):
+        with torch.no_grad():
+            compiled(*make_inputs(config, count))
 
-    torch.testing.assert_close(compiled(*inputs), network(*inputs))
+    assert counters["stats"]["unique_graphs"] == 2
 
 
-def test_label_and_time_change_the_velocity(config, make_network, make_inputs):
+def compile_eagerly(network):
+    """As `network.compile()`, without the code that a backend would write: that takes a minute a network."""
+    torch.nn.Module.compile(network, fullgraph=True, backend="aot_eager")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_the_compiled_network_says_what_the_network_says(make_config, make_network, make_inputs, dtype):
+    network, compiled = make_network(make_config()), PixelTransformer(make_config())
+    compiled.load_state_dict(network.state_dict())
+    compiled.set_recompute("modulation")
+    torch.compiler.reset()
+    inputs = make_inputs(network.config, 4)
+    compiled.compile()
+    tolerance = {torch.float32: 1e-5, torch.bfloat16: 2e-2}[dtype]
+
+    with torch.autocast("cpu", torch.bfloat16, enabled=dtype == torch.bfloat16):
+        said = compiled(*inputs).float()
+    said.square().mean().backward()
+    truth = network(*inputs)
+    truth.square().mean().backward()
+
+    assert (said - truth).norm() < tolerance * truth.norm()
+    for ours, theirs in zip(compiled.parameters(), network.parameters(), strict=True):
+        assert (ours.grad - theirs.grad).norm() < 5 * tolerance * theirs.grad.norm() + 1e-6
+
+
+@pytest.mark.parametrize("what", RECOMPUTATIONS)
+def test_recomputation_changes_no_gradient(config, make_network, make_inputs, what):
+    network, inputs = make_network(config), make_inputs(config, 2)
+    network(*inputs).square().mean().backward()
+    gradients = [p.grad for p in network.parameters()]
+    network.zero_grad()
+
+    network.set_recompute(what)
+    network(*inputs).square().mean().backward()
+
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient)
+
+
+def test_an_unknown_recomputation_is_refused(make_config):
+    with pytest.raises(ValueError, match="recompute='all' is not known; none, modulation or blocks would do"):
+        PixelTransformer(make_config()).set_recompute("all")
+
+
+def test_the_pixel_stream_stays_in_bfloat16(config, make_network, make_inputs):
+    network, seen = make_network(config), {}
+    for name, module in network.named_modules():
+        if name.endswith(("norm_mlp", "norm_attend", "decoder.norm", "attend.out", "norm_q")):
+            module.register_forward_hook(lambda _, __, output, name=name: seen.update({name: output.dtype}))
+
+    with torch.autocast("cpu", torch.bfloat16):
+        velocity = network(*make_inputs(config, 2))
+
+    assert velocity.dtype == (torch.bfloat16 if config.prediction == "velocity" else torch.float32)
+    assert seen and set(seen.values()) == {torch.bfloat16}
+
+
+def test_features_are_what_a_patch_block_says(config, make_network, make_inputs):
+    network, inputs, said = make_network(config), make_inputs(config, 2), []
+    block = network.patch_blocks[0]
+    block.register_forward_hook(lambda _, __, output: said.append(output))
+
+    velocity, features = network(*inputs, features=1)
+
+    torch.testing.assert_close(velocity, network(*inputs))
+    assert features is (said[0][0] if config.condition == "text" else said[0])
+    assert features.shape == (2, config.grid**2, config.width)
+
+
+def test_other_sides_than_its_own_are_as_of_a_network_made_for_them(config, make_network, make_inputs):
+    network = make_network(config)
+    for_larger = PixelTransformer(replace(config, image_size=2 * config.image_size))
+    for_larger.load_state_dict(network.state_dict())
+    x, t, condition = make_inputs(for_larger.config, 2)
+
+    torch.testing.assert_close(network(x, t, condition), for_larger(x, t, condition))
+
+
+def test_oblong_images_are_taken_and_broken_patches_refused(config, make_network, make_inputs):
+    network = make_network(config)
+    x, t, condition = make_inputs(config, 2)
+    half = x[..., : config.image_size // 2]
+
+    assert network(half, t, condition).shape == half.shape
+    with pytest.raises(ValueError, match=f"is not a whole number of patches of patch_size={config.patch_size}"):
+        network(x[..., 1:], t, condition)
+
+
+def test_padding_of_a_text_changes_nothing(make_config, make_network, make_inputs):
+    network = make_network(make_config(condition="text", text=TextConfig(width=12, tokens=7)))
+    x, t, _ = make_inputs(network.config, 2)
+    tokens = torch.randn(2, 4, 12)
+    padding = torch.randn(2, 3, 12)
+    mask = torch.tensor([[True] * 4 + [False] * 3] * 2)
+
+    padded = network(x, t, Text(torch.cat([tokens, padding], dim=1), mask))
+
+    torch.testing.assert_close(padded, network(x, t, tokens))
+
+
+def test_padding_is_seen_where_published_weights_want_it(make_config, make_network, make_inputs):
+    text = TextConfig(width=12, tokens=7, mask_padding=False)
+    network = make_network(make_config(condition="text", text=text))
+    x, t, _ = make_inputs(network.config, 2)
+    tokens = torch.randn(2, 7, 12)
+
+    masked = network(x, t, Text(tokens, torch.tensor([[True] * 4 + [False] * 3] * 2)))
+
+    torch.testing.assert_close(masked, network(x, t, tokens))
+
+
+def test_a_text_that_is_too_long_is_refused(make_config, make_inputs):
+    network = PixelTransformer(make_config(condition="text", text=TextConfig(width=12, tokens=7)))
+    x, t, _ = make_inputs(network.config, 1)
+
+    with pytest.raises(ValueError, match=r"a text of 8 tokens is longer than text\.tokens=7"):
+        network(x, t, torch.randn(1, 8, 12))
+
+
+def test_condition_and_time_change_the_velocity(config, make_network, make_inputs):
     network = make_network(config)
     x, t, _ = make_inputs(config, 1)
-    label, other = torch.tensor([3]), torch.tensor([network.null_label])
+    _, _, both = make_inputs(config, 2)
+    condition, other = rows_of(both, slice(0, 1)), rows_of(both, slice(1, 2))
+    if config.condition == "class":
+        condition, other = torch.tensor([3]), network.unconditional(torch.tensor([3]))
 
-    assert not torch.allclose(network(x, t, label), network(x, t, other))
-    assert not torch.allclose(network(x, t, label), network(x, t / 2, label))
+    assert not torch.allclose(network(x, t, condition), network(x, t, other))
+    assert not torch.allclose(network(x, t, condition), network(x, t / 2, condition))
 
 
 def test_the_null_label_comes_after_the_classes(make_config):

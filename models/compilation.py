@@ -1,0 +1,18 @@
+"""How a network is compiled: as one graph, which keeps for the backward pass only what is dear to compute again."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch._functorch import config
+from torch.fx import GraphModule
+
+
+def sparing(graph: GraphModule, inputs: list[Any]) -> Callable[..., Any]:
+    """PyTorch's compiler, told to keep products of matrices and attention, and to compute all else again.
+
+    Fused with what needs it, that costs next to nothing; kept, it takes twice the memory of the rest, and so do the
+    weights' copies in bfloat16, which the compiler would keep as well.
+    """
+    with config.patch(aggressive_recomputation=True):
+        return torch._inductor.compile(graph, inputs)
