@@ -7,46 +7,88 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from unlatent.models.condition import Condition, join_conditions
 from unlatent.models.config import listed, require_at_least
 from unlatent.models.flow import shift_time
 
-Velocity = Callable[[Tensor, float], Tensor]
+FIRST_TIME = 0.001  # of dpmpp_2m, before the shift: the log-SNR of pure noise, at 0, has no end
 
 
-def euler(velocity: Velocity, x: Tensor, t: float, t_next: float, before: Tensor | None) -> tuple[Tensor, Tensor]:
-    """First order, one call of the network a step."""
-    v = velocity(x, t)
-    return x + (t_next - t) * v, v
+class Point(NamedTuple):
+    """A place on the way, and what the network says there."""
+
+    t: float
+    x: Tensor  # (B, C, H, W)
+    velocity: Tensor  # (B, C, H, W)
+
+    @property
+    def data(self) -> Tensor:
+        """Where the way would end if the rest of it were straight."""
+        return self.x + (1 - self.t) * self.velocity
 
 
-def ab2(velocity: Velocity, x: Tensor, t: float, t_next: float, before: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Adams-Bashforth, second order at one call a step; weighs as if all steps were equal, as the paper's sampler."""
-    v = velocity(x, t)
-    slope = v if before is None else 1.5 * v - 0.5 * before
-    return x + (t_next - t) * slope, v
+Update = Callable[[Point, Point | None, float], Tensor]  # the point now, the one before, the time to go to
 
 
-def heun(velocity: Velocity, x: Tensor, t: float, t_next: float, before: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Second order, two calls a step; the last step is Euler's, for at t = 1 no network was trained."""
-    ahead, v = euler(velocity, x, t, t_next, before)
-    if t_next == 1:
-        return ahead, v
-    v_next = velocity(ahead, t_next)
-    return x + (t_next - t) * (v + v_next) / 2, v_next
+def euler(now: Point, before: Point | None, t_next: float) -> Tensor:
+    """First order."""
+    return now.x + (t_next - now.t) * now.velocity
 
 
-STEPS = {"ab2": ab2, "euler": euler, "heun": heun}
+def ab2(now: Point, before: Point | None, t_next: float) -> Tensor:
+    """Adams-Bashforth, as the paper's sampler: weighs as if all steps were equal.
+
+    Second order, with a shift too, for it changes the steps little by little; first order if they jump.
+    """
+    slope = now.velocity if before is None else 1.5 * now.velocity - 0.5 * before.velocity
+    return now.x + (t_next - now.t) * slope
+
+
+def trapezoid(now: Point, before: Point | None, t_next: float) -> Tensor:
+    """The last step once more, along the mean of the velocities at its two ends."""
+    assert before is not None
+    return before.x + (now.t - before.t) * (before.velocity + now.velocity) / 2
+
+
+def dpmpp_2m(now: Point, before: Point | None, t_next: float) -> Tensor:
+    """DPM-Solver++ (Lu et al. 2022, arXiv 2211.01095, algorithm 2), second order for steps of any lengths.
+
+    The data seen from two points are carried on as a line in the log-SNR, log(t / (1 - t)); near noise, where steps
+    are long in it, its error falls as the square of the steps times their logarithm. Two steps are of first order,
+    which is Euler's here: the first, which has no point before it, and the last, whose end, t = 1, is out of the
+    log-SNR's reach. If the point before is at t = 0, as far out of reach, the data stay as they are seen now.
+    """
+    if before is None or t_next == 1:
+        return euler(now, before, t_next)
+    step, step_before = log_snr(t_next) - log_snr(now.t), log_snr(now.t) - log_snr(before.t)
+    data = now.data + step / (2 * step_before) * (now.data - before.data)
+    return now.x + (t_next - now.t) / (1 - now.t) * (data - now.x)
+
+
+def log_snr(t: float) -> float:
+    """log(alpha / sigma) of the flow, below t = 1."""
+    return math.log(t / (1 - t)) if t > 0 else -math.inf
+
+
+# What a step does with what the network says: at its beginning and, if there are two, at its end.
+STEPS: dict[str, tuple[Update, ...]] = {
+    "ab2": (ab2,),
+    "dpmpp_2m": (dpmpp_2m,),
+    "euler": (euler,),
+    "heun": (euler, trapezoid),
+}
 
 
 @dataclass(kw_only=True)
 class SamplerConfig:
     """How images are drawn. An image depends on all of it."""
 
-    name: str = "ab2"  # ab2, euler, heun
+    name: str = "ab2"  # ab2, dpmpp_2m, euler, heun
     steps: int = 100
     guidance: float = 1.0  # 1: none
     guidance_low: float = 0.1  # guided at times strictly between the two
@@ -68,48 +110,68 @@ class SamplerConfig:
             raise ValueError(f"shift={self.shift} is not a finite number above 0; 1 means none")
 
     def times(self) -> list[float]:
-        """Where the steps begin and end, from 0 (noise) to 1 (data)."""
-        return [shift_time(step / self.steps, self.shift) for step in range(self.steps + 1)]
+        """Where the steps begin and end, from noise to 1 (data).
+
+        Noise is at 0; for dpmpp_2m it is just above, as where published text networks are drawn from.
+        """
+        first = FIRST_TIME if self.name == "dpmpp_2m" else 0.0
+        return [shift_time(first + (1 - first) * (step / self.steps), self.shift) for step in range(self.steps + 1)]
+
+    def updates(self, t: float, t_next: float) -> list[tuple[float, Update]]:
+        """When a step asks the network, and what it does with what that says. At 1 none was trained: none is asked."""
+        return [(at, update) for at, update in zip((t, t_next), STEPS[self.name], strict=False) if at < 1]
 
     def guides(self, t: float) -> bool:
         return self.guidance != 1 and self.guidance_low < t < self.guidance_high
 
+    def network_times(self) -> list[float]:
+        """Every time at which the network is asked, in order."""
+        return [at for step in pairwise(self.times()) for at, _ in self.updates(*step)]
+
     def network_evaluations(self) -> int:
         """Rows that the network sees for one image; a guided row has an unconditional one beside it."""
-        _, *inner, _ = times = self.times()
-        called = times[:-1] + (inner if self.name == "heun" else [])
-        return sum(1 + self.guides(t) for t in called)
+        return sum(1 + self.guides(t) for t in self.network_times())
 
 
 @torch.no_grad()
 def sample(
     network: nn.Module,
     noise: Tensor,
-    label: Tensor,
+    condition: Condition,
     settings: SamplerConfig,
-    null_label: int,
+    unconditional: Condition | None = None,
     on_step: Callable[[int, Tensor], None] | None = None,
-) -> Tensor:  # (B, C, H, W), (B,) -> (B, C, H, W)
-    """Images in about [-1, 1]. `on_step` gets the steps done, and what the image would be if the rest were straight."""
+) -> Tensor:  # (B, C, H, W), conditions of the same batch -> (B, C, H, W)
+    """Images in about [-1, 1]. `on_step` gets the steps done, and what the image would be if the rest were straight.
 
-    def velocity(x: Tensor, t: float) -> Tensor:
-        return guided_velocity(network, x, t, label, settings, null_label)
+    Raises ValueError if a step is to be guided and there is no `unconditional` to guide away from.
+    """
+    if unconditional is None and any(settings.guides(t) for t in settings.network_times()):
+        raise ValueError(f"guidance={settings.guidance} needs an unconditional condition; guidance=1 does without")
 
-    step, x, before = STEPS[settings.name], noise, None
+    x, before = noise, None
     for done, (t, t_next) in enumerate(pairwise(settings.times()), start=1):
-        x, before = step(velocity, x, t, t_next, before)
+        for at, update in settings.updates(t, t_next):
+            now = Point(at, x, guided_velocity(network, x, at, condition, settings, unconditional))
+            x, before = update(now, before, t_next), now
         if on_step is not None:
-            on_step(done, x + (1 - t_next) * before)
+            on_step(done, x + (1 - t_next) * now.velocity)
     return x
 
 
 def guided_velocity(
-    network: nn.Module, x: Tensor, t: float, label: Tensor, settings: SamplerConfig, null_label: int
+    network: nn.Module,
+    x: Tensor,
+    t: float,
+    condition: Condition,
+    settings: SamplerConfig,
+    unconditional: Condition | None,
 ) -> Tensor:
-    """Away from the velocity of no class, inside the guidance interval; outside, that of the class alone."""
+    """Away from the unconditional velocity, inside the guidance interval; outside, that of the condition alone."""
     if not settings.guides(t):
-        return network(x, x.new_full((len(x),), t), label)
-    both_labels = torch.cat([label, torch.full_like(label, null_label)])
-    both = network(torch.cat([x, x]), x.new_full((2 * len(x),), t), both_labels)
-    conditional, unconditional = both.chunk(2)
-    return unconditional + settings.guidance * (conditional - unconditional)
+        return network(x, x.new_full((len(x),), t), condition)
+    assert unconditional is not None
+    both_conditions = join_conditions(condition, unconditional)
+    both = network(torch.cat([x, x]), x.new_full((2 * len(x),), t), both_conditions)
+    with_condition, without = both.chunk(2)
+    return without + settings.guidance * (with_condition - without)

@@ -40,7 +40,7 @@ class GenerationRequest(BaseModel):
     steps: int | None = Field(None, ge=1, description="denoising steps; the model's own number if left out")
     guidance: float | None = Field(None, ge=0, le=100, description="towards the class; 1 is none")
     guidance_interval: list[float] | None = Field(None, description="[low, high]: guided for low < t < high")
-    sampler: Literal["ab2", "euler", "heun"] | None = Field(None, description="how the flow is integrated")
+    sampler: Literal["ab2", "dpmpp_2m", "euler", "heun"] | None = Field(None, description="how the flow is integrated")
 
     @model_validator(mode="before")
     @classmethod

@@ -41,7 +41,7 @@ REFUSED = [  # what is sent beside prompt="3", status, param, and what the messa
     ({"guidance_interval": [0.9, 0.1]}, 422, "guidance_interval", "0 <= low <= high <= 1"),
     ({"guidance_interval": [0.1]}, 422, "guidance_interval", "0 <= low <= high <= 1"),
     ({"guidance_interval": ["0", 1]}, 422, "guidance_interval.0", "valid number"),
-    ({"sampler": "ddim"}, 422, "sampler", "'ab2', 'euler' or 'heun'"),
+    ({"sampler": "ddim"}, 422, "sampler", "'ab2', 'dpmpp_2m', 'euler' or 'heun'"),
     ({"style": "vivid"}, 422, "style", "not supported"),
     ({"moderation": "low"}, 422, "moderation", "not supported"),
     ({"output_compression": 50}, 422, "output_compression", "not supported"),
