@@ -1,7 +1,7 @@
 """Checkpoints: a folder each, whole or not there, verified by hash whenever one is read.
 
     checkpoints/<run_id>/<images seen>/model.safetensors   weights as trained
-                                       ema.safetensors     their moving average
+                                       ema.safetensors     their moving average; other averages by their names
                                        state.pt            optimizer, position (tensors and numbers only)
                                        config.yaml         the run's resolved config
                                        meta.json           format, run, classes, sha256 of each file
@@ -22,8 +22,8 @@ from torch import Tensor
 
 from unlatent.platform.store import Store
 
-FORMAT_VERSION = 1
-WEIGHTS = {"raw": "model.safetensors", "ema": "ema.safetensors"}
+FORMAT_VERSION = 2  # 1 had other layouts of attention, MLP and modulation
+SUFFIX = ".safetensors"
 
 Weights = dict[str, Tensor]
 
@@ -39,21 +39,40 @@ class Checkpoint:
     sha256: dict[str, str]  # file name -> hash of its content
 
     @property
+    def kinds(self) -> list[str]:
+        """The weights there are: raw, ema, …"""
+        files = [name.removesuffix(SUFFIX) for name in self.sha256 if name.endswith(SUFFIX)]
+        return ["raw" if name == "model" else name for name in files]
+
+    @property
     def hash(self) -> str:
-        """Identity of what it generates: hash of both sets of weights and the config."""
-        parts = [f"{name}:{self.sha256[name]}" for name in (*WEIGHTS.values(), "config.yaml")]
-        return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+        """Identity of what it generates: hash of all its weights and the config."""
+        names = [*map(file_of, self.kinds), "config.yaml"]
+        return hashlib.sha256("\n".join(f"{name}:{self.sha256[name]}" for name in names).encode()).hexdigest()[:16]
+
+
+def file_of(kind: str) -> str:
+    """Of one set of weights."""
+    return f"{'model' if kind == 'raw' else kind}{SUFFIX}"
 
 
 def folder(run_id: str) -> str:
     return f"checkpoints/{run_id}"
 
 
+def snapshot_folder(run_id: str) -> str:
+    return f"checkpoints/{run_id}.snapshots"
+
+
+def average_folder(run_id: str) -> str:
+    return f"checkpoints/{run_id}.averages"
+
+
 def save(
     store: Store,
     run_id: str,
     images_seen: int,
-    weights: dict[str, Weights],  # "raw" and "ema"
+    weights: dict[str, Weights],  # by kind: "raw", "ema", …
     state: dict[str, Any],
     config: str,
     classes: list[str],
@@ -61,8 +80,26 @@ def save(
     """Writes a checkpoint; one of the same position is replaced."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    contents = {file: save_safetensors(on_cpu(weights[kind])) for kind, file in WEIGHTS.items()}
-    contents |= {"state.pt": buffer.getvalue(), "config.yaml": config.encode()}
+    others = {"state.pt": buffer.getvalue(), "config.yaml": config.encode()}
+    return write(store, f"{folder(run_id)}/{images_seen:012d}", run_id, images_seen, weights, others, classes)
+
+
+def save_snapshots(store: Store, run_id: str, images_seen: int, weights: dict[str, Weights]) -> Checkpoint:
+    """Writes averages alone, to a place that is never pruned; those of the same position are replaced."""
+    return write(store, f"{snapshot_folder(run_id)}/{images_seen:012d}", run_id, images_seen, weights, {}, [])
+
+
+def write(
+    store: Store,
+    path: str,
+    run_id: str,
+    images_seen: int,
+    weights: dict[str, Weights],
+    others: dict[str, bytes],
+    classes: list[str],
+) -> Checkpoint:
+    """Writes weights and other files as one folder, with a `meta.json` that tells the hash of each."""
+    contents = {file_of(kind): save_safetensors(on_cpu(each)) for kind, each in weights.items()} | others
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
     meta = {
         "format_version": FORMAT_VERSION,
@@ -71,7 +108,6 @@ def save(
         "classes": classes,
         "sha256": sha256,
     }
-    path = f"{folder(run_id)}/{images_seen:012d}"
     store.write_folder(path, {**contents, "meta.json": json.dumps(meta, indent=2).encode()})
     return Checkpoint(path, run_id, images_seen, tuple(classes), sha256)
 
@@ -101,13 +137,22 @@ def find(store: Store, path: str) -> Checkpoint:
 
 def paths_of(store: Store, run_id: str) -> list[str]:
     """Where a run's checkpoints are, oldest first."""
-    paths = [f"{folder(run_id)}/{name}" for name in store.list(folder(run_id))]
-    return [path for path in paths if store.exists(f"{path}/meta.json")]
+    return whole_in(store, folder(run_id))
+
+
+def whole_in(store: Store, path: str) -> list[str]:
+    paths = [f"{path}/{name}" for name in store.list(path)]
+    return [each for each in paths if store.exists(f"{each}/meta.json")]
 
 
 def all_of(store: Store, run_id: str) -> list[Checkpoint]:
     """A run's checkpoints, oldest first."""
     return [find(store, path) for path in paths_of(store, run_id)]
+
+
+def snapshots_of(store: Store, run_id: str) -> list[Checkpoint]:
+    """A run's snapshots of its averages, oldest first."""
+    return [find(store, path) for path in whole_in(store, snapshot_folder(run_id))]
 
 
 def read(store: Store, checkpoint: Checkpoint, name: str) -> bytes:
@@ -131,10 +176,11 @@ def verify(store: Store, checkpoint: Checkpoint) -> None:
 
 
 def load_weights(store: Store, checkpoint: Checkpoint, kind: str) -> Weights:
-    """The weights as trained (`raw`) or their moving average (`ema`)."""
-    if kind not in WEIGHTS:
-        raise ValueError(f"weights={kind!r} is not one of {', '.join(WEIGHTS)}")
-    return load_safetensors(read(store, checkpoint, WEIGHTS[kind]))
+    """The weights as trained (`raw`), their moving average (`ema`), or another average there is."""
+    if kind not in checkpoint.kinds:
+        where = store.uri(checkpoint.path)
+        raise ValueError(f"weights={kind!r} is not one of those of {where}: {', '.join(checkpoint.kinds)}")
+    return load_safetensors(read(store, checkpoint, file_of(kind)))
 
 
 def load_state(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:

@@ -66,30 +66,54 @@ def sweep(
 
 @app.command(epilog="unlatent evaluate train-1a2b3c4d5e evaluation.samples=2000")
 def evaluate(
-    run: Annotated[str, typer.Argument(help="A run's id; its last checkpoint is measured")], overrides: Overrides = None
+    run: Annotated[
+        str, typer.Argument(help="A run's id, for its last checkpoint, or a checkpoint's path in the store")
+    ],
+    overrides: Overrides = None,
 ) -> None:
-    """Measure a run's last checkpoint: FID, KID and more, into the table `evaluations`.
+    """Measure a checkpoint: FID, KID and more, into the table `evaluations`.
 
     Sampler and evaluation are those of the run's own config, unless overrides set any of them.
     """
+    from unlatent.platform import checkpoints
     from unlatent.platform.config import compose_config, from_yaml
     from unlatent.platform.datasets import open_dataset
     from unlatent.platform.devices import local_device
     from unlatent.platform.evaluation import evaluate_checkpoint
     from unlatent.platform.generation import load_model
-    from unlatent.platform.runs import find, last_checkpoint
+    from unlatent.platform.rollout import choose_checkpoint
     from unlatent.platform.store import Store
 
     config = compose_config(overrides or [])
     store = Store(config.store)
-    own = from_yaml(find(store, run)["config"])
+    path = choose_checkpoint(store, run, config.serve.metric).path
+    own = from_yaml(checkpoints.read(store, checkpoints.find(store, path), "config.yaml").decode())
     given = {text.split(".")[0].split("=")[0] for text in overrides or []}
     evaluation = config.evaluation if "evaluation" in given else own.evaluation
     sampler = config.sampler if "sampler" in given else own.sampler
-    model = load_model(store, last_checkpoint(store, run).path, evaluation.weights, local_device())
+    model = load_model(store, path, evaluation.weights, local_device())
     rows = evaluate_checkpoint(store, model, open_dataset(own.data, store), evaluation, sampler)
     display.say(f"{model.checkpoint}: {rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}")
     display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows])
+
+
+@app.command(epilog="unlatent average train-1a2b3c4d5e --width 0.07")
+def average(
+    run: Annotated[str, typer.Argument(help="A run's id, trained with train.ema_power_widths")],
+    width: Annotated[float, typer.Option(help="sigma_rel of the power mean (EDM2), such as 0.07")],
+    images: Annotated[
+        int | None, typer.Option(help="At this many images seen; the last snapshot's unless given")
+    ] = None,
+    overrides: Overrides = None,
+) -> None:
+    """Put together an average of a run's weights that was not kept, from the snapshots of those that were."""
+    from unlatent.platform.averages import save_average
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.store import Store
+
+    checkpoint, error = save_average(Store(compose_config(overrides or []).store), run, width, images)
+    display.say(f"checkpoint: {checkpoint.path} (error of the fit: {error:.3f})")
+    display.say(f"next: unlatent evaluate {checkpoint.path}")
 
 
 @app.command(epilog="unlatent generate --class 3 --class 7 --seed 5 --out pictures sampler.steps=50")

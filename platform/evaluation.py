@@ -33,7 +33,6 @@ from unlatent.platform.store import Store
 
 PROTOCOL = 1  # changes when the same images would give other numbers
 EXTRACTORS = ("classifier", "inception")
-WEIGHTS = ("ema", "raw")
 
 OnImages = Callable[[int, int], None]  # images drawn so far, of how many
 
@@ -42,7 +41,7 @@ OnImages = Callable[[int, int], None]  # images drawn so far, of how many
 class EvaluationConfig:
     samples: int = 1000  # images drawn; numbers from different counts are not comparable
     seed: int = 0
-    weights: str = "ema"  # or raw
+    weights: str = "ema"  # or raw, or another average that the run keeps, as ema-0.999 or power-0.05
     extractor: str = "classifier"  # the data set's own, or inception
     inception_file: str | None = None  # None: the one in the cache folder
     download: bool = False  # whether Inception may be downloaded into that folder
@@ -51,9 +50,10 @@ class EvaluationConfig:
     batch_size: int = 250  # images drawn at once
 
     def __post_init__(self) -> None:
-        for name, choices in (("extractor", EXTRACTORS), ("weights", WEIGHTS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"evaluation.{name}={getattr(self, name)!r} is not one of {', '.join(choices)}")
+        if self.extractor not in EXTRACTORS:
+            raise ValueError(f"evaluation.extractor={self.extractor!r} is not one of {', '.join(EXTRACTORS)}")
+        if self.weights not in ("ema", "raw") and not self.weights.startswith(("ema-", "power-")):
+            raise ValueError(f"evaluation.weights={self.weights!r} is not one of ema, raw, ema-<decay>, power-<width>")
         for name in ("samples", "reference_images", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"evaluation.{name}={getattr(self, name)} is below 1")

@@ -4,13 +4,14 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import yaml
 from PIL import Image
 from torch import Tensor
 
-from unlatent.models.config import CompactionConfig, PixelTransformerConfig
+from unlatent.models.config import CompactionConfig, PixelTransformerConfig, TextConfig
 from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
@@ -64,8 +65,7 @@ def load_model(store: Store, path: str, weights: str = "ema", device: str | torc
     """Loads the checkpoint at a path of a store. The files read are verified; raises ValueError if one is damaged."""
     checkpoint = checkpoints.find(store, path)
     config = yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))
-    compaction = CompactionConfig(**config["model"].pop("compaction"))
-    network = PixelTransformer(PixelTransformerConfig(**config["model"], compaction=compaction))
+    network = PixelTransformer(model_config(config["model"]))
     network.load_state_dict(checkpoints.load_weights(store, checkpoint, weights))
     return LoadedModel(
         network=network.to(device).eval().requires_grad_(False),
@@ -77,6 +77,12 @@ def load_model(store: Store, path: str, weights: str = "ema", device: str | torc
         images_seen=checkpoint.images_seen,
         weights=weights,
     )
+
+
+def model_config(said: dict[str, Any]) -> PixelTransformerConfig:
+    """A network's shape, as a checkpoint's config says it."""
+    parts = {"compaction": CompactionConfig(**said["compaction"]), "text": TextConfig(**said["text"])}
+    return PixelTransformerConfig(**(said | parts))
 
 
 def draw_noise(seeds: Sequence[int], channels: int, image_size: int) -> Tensor:  # (N, C, H, W)
@@ -101,7 +107,7 @@ def generate(
     device = next(model.network.parameters()).device
     noise = draw_noise(seeds, config.channels, config.image_size).to(device)
     label = torch.tensor(labels, device=device)
-    return to_bytes(sample(model.network, noise, label, settings, model.network.null_label, on_step)).cpu()
+    return to_bytes(sample(model.network, noise, label, settings, model.network.unconditional(label), on_step)).cpu()
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -2,13 +2,21 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
+from unlatent.models.alignment import AlignmentConfig
+from unlatent.models.ema import exponent
+from unlatent.models.recomputation import RECOMPUTATIONS
+
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
-SCHEDULES = ("constant", "cosine")
+CHOICES = {
+    "precision": tuple(PRECISIONS),
+    "schedule": ("constant", "cosine"),
+    "recompute": (*RECOMPUTATIONS, None),
+}
 
 AT_LEAST = {
     "total_images": 1,
@@ -37,32 +45,54 @@ class TrainConfig:
     beta2: float = 0.999
     weight_decay: float = 0.0
     clip_norm: float = 1.0
-    ema_decay: float = 0.9999  # a step
+    ema_decays: list[float] = field(default_factory=lambda: [0.9999])  # a step; the first one's mean is `ema`
+    ema_power_widths: list[float] = field(default_factory=list)  # sigma_rel of power means, as 0.05 and 0.1
     label_drop: float = 0.1  # share of labels replaced by the null class, for guidance
     time_mean: float = 0.0  # of the normal under the logit-normal times
     time_std: float = 1.0
     shift: float = 1.0  # of the times, towards noise; the paper has 3 at 512²
     precision: str = "fp32"  # or bf16, by autocast
+    compile: bool | None = None  # the network as one graph; None: on a GPU
+    recompute: str | None = None  # in the backward pass: none, modulation, blocks; None: modulation on a GPU
+    alignment: AlignmentConfig = field(default_factory=AlignmentConfig)  # of features with a teacher's (REPA)
     log_images: int = 25_600  # a row of `steps`, every so many images
     checkpoint_images: int = 1_280_000  # a checkpoint and a grid of samples, every so many
     keep_checkpoints: int = 3  # the last ones
     grid_samples: int = 40  # images in a grid, from fixed noise and classes
 
     def __post_init__(self) -> None:
+        self._require_numbers()
+        self._require_choices()
+        self._require_averages()
+        if self.run is not None and not is_plain_name(self.run):
+            raise ValueError(f"train.run={self.run!r} must be letters, digits, '.', '_' and '-', with no '.' in front")
+
+    def _require_numbers(self) -> None:
         for name, least in AT_LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"train.{name}={getattr(self, name)} is below {least}")
         for name in ("learning_rate", "clip_norm", "time_std", "shift"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"train.{name}={getattr(self, name)} is not above 0")
-        for name in ("ema_decay", "label_drop", "beta2"):
+        for name in ("label_drop", "beta2"):
             if not 0 <= getattr(self, name) < 1:
                 raise ValueError(f"train.{name}={getattr(self, name)} is not in 0 … 1 (1 excluded)")
-        for name, values in (("precision", PRECISIONS), ("schedule", SCHEDULES)):
+
+    def _require_choices(self) -> None:
+        for name, values in CHOICES.items():
             if getattr(self, name) not in values:
-                raise ValueError(f"train.{name}={getattr(self, name)!r} is not one of {', '.join(values)}")
-        if self.run is not None and not is_plain_name(self.run):
-            raise ValueError(f"train.run={self.run!r} must be letters, digits, '.', '_' and '-', with no '.' in front")
+                known = ("null" if value is None else value for value in values)
+                raise ValueError(f"train.{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+
+    def _require_averages(self) -> None:
+        if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
+            raise ValueError(f"train.ema_decays={self.ema_decays} is not a list of one or more in 0 … 1 (1 excluded)")
+        for width in self.ema_power_widths:
+            exponent(width)
+        for name in ("ema_decays", "ema_power_widths"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"train.{name}={values} has a value twice")
 
 
 def is_plain_name(name: str) -> bool:

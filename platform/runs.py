@@ -19,8 +19,9 @@ from unlatent.platform.provenance import is_gone, now, process, provenance
 from unlatent.platform.schemas import RUNS
 from unlatent.platform.store import Store
 
-# Settings that say how a run is watched, not what it computes.
-OUTSIDE_IDENTITY = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "grid_samples"}
+# Settings that say how a run is watched, or by which of equivalent ways it computes what it does.
+WATCHED = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "grid_samples"}
+OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute"}
 
 DONE = ("succeeded", "stopped_early")
 
@@ -45,6 +46,7 @@ def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
     model = replace(
         config.model, image_size=dataset.image_size, channels=dataset.channels, classes=len(dataset.classes)
     )
+    config.train.alignment.require_block(model.patch_depth)
     fitted = replace(config, model=model)
     train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
     identity = flatten({"model": asdict(fitted.model), "data": {"hash": dataset.hash}, "train": train})
@@ -156,7 +158,9 @@ def knobs(config: Config) -> dict[str, Any]:
         "attention": model.compaction.attention,
         "attention_width": model.attention_width,
         "attention_heads": model.attention_heads,
-        **{name: value for name, value in asdict(model).items() if name != "compaction"},
+        **{name: value for name, value in asdict(model).items() if name not in ("compaction", "text")},
+        "text_width": model.text.width if model.condition == "text" else None,
+        "text_tokens": model.text.tokens if model.condition == "text" else None,
         "batch_size": train.batch_size,
         "learning_rate": train.learning_rate,
         "total_images": train.total_images,

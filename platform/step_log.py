@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from unlatent.platform.devices import memory_bytes
+from unlatent.platform.learner import Losses
 from unlatent.platform.provenance import now
 
 
@@ -24,8 +25,7 @@ class StepLog:
 
     def begin_interval(self, images_seen: int) -> None:
         self.began_at, self.waited_s, self.started = images_seen, 0.0, time.perf_counter()
-        self.losses: list[Tensor] = []
-        self.grad_norms: list[Tensor] = []
+        self.losses: list[Losses] = []
 
     def timed(self, source: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
         """The same batches; the time spent waiting for each is counted."""
@@ -37,16 +37,16 @@ class StepLog:
                 return
             yield batch
 
-    def add(self, loss: Tensor, grad_norm: Tensor) -> None:
-        self.losses.append(loss.detach())
-        self.grad_norms.append(grad_norm.detach())
+    def add(self, losses: Losses) -> None:
+        self.losses.append(losses)
 
     def end_interval(self, images_seen: int, step: int, learning_rate: float) -> dict[str, Any]:
         """The interval as a row of `steps`; the next one begins.
 
         Raises FloatingPointError for a loss or a gradient that is not finite.
         """
-        loss, grad_norm = torch.stack(self.losses).mean().item(), torch.stack(self.grad_norms).mean().item()
+        loss, grad_norm = mean([each.flow for each in self.losses]), mean([each.grad_norm for each in self.losses])
+        alignments = [each.alignment for each in self.losses if each.alignment is not None]
         for name, value in (("loss", loss), ("gradient norm", grad_norm)):
             if not math.isfinite(value):
                 raise FloatingPointError(
@@ -59,6 +59,7 @@ class StepLog:
             "images_seen": images_seen,
             "step": step,
             "loss": loss,
+            "alignment_loss": mean(alignments) if alignments else None,
             "grad_norm": grad_norm,
             "learning_rate": learning_rate,
             "images_per_s": (images_seen - self.began_at) / elapsed_s,
@@ -75,3 +76,7 @@ class StepLog:
         """Forgets the rows, now in the table; saving and reporting are no part of the next interval."""
         self.saved_at, self.rows, self.training_s = images_seen, [], 0.0
         self.begin_interval(images_seen)
+
+
+def mean(values: list[Tensor]) -> float:
+    return torch.stack(values).mean().item()

@@ -167,7 +167,7 @@ def test_a_checkpoint_of_other_classes_or_sizes_is_refused(store, digits):
     ("settings", "message"),
     [
         ({"extractor": "vgg"}, "evaluation.extractor='vgg' is not one of classifier, inception"),
-        ({"weights": "swa"}, "evaluation.weights='swa' is not one of ema, raw"),
+        ({"weights": "swa"}, "evaluation.weights='swa' is not one of ema, raw, ema-<decay>, power-<width>"),
         ({"samples": 0}, "evaluation.samples=0 is below 1"),
         ({"seed": -1}, "evaluation.seed=-1 is not between"),
         ({"minimum_accuracy": 90.0}, "evaluation.minimum_accuracy=90.0 is not between 0 and 1"),

@@ -1,0 +1,119 @@
+"""What a training step changes, and the step."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from unlatent.models import flow
+from unlatent.models.alignment import AlignedNetwork, Projector, Teacher, alignment_loss
+from unlatent.models.config import PixelTransformerConfig
+from unlatent.models.network import PixelTransformer
+from unlatent.platform import checkpoints
+from unlatent.platform.averages import Averages
+from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.data_order import mix
+from unlatent.platform.optimization import PRECISIONS, TrainConfig, make_optimizer
+from unlatent.platform.store import Store
+from unlatent.platform.teachers import open_teacher
+
+
+@dataclass
+class Learner:
+    """What a step changes and a checkpoint keeps, and what it learns from."""
+
+    network: PixelTransformer
+    model: nn.Module  # the network as a step calls it: with its projector, wrapped for data-parallel gradients
+    averages: Averages
+    optimizer: torch.optim.AdamW
+    teacher: Teacher | None
+    projector: Projector | None
+    images_seen: int = 0
+    step: int = 0
+
+    def parameters(self) -> Iterable[nn.Parameter]:
+        return self.model.parameters()
+
+    def state(self) -> dict[str, Any]:
+        """What a checkpoint keeps beside weights."""
+        state = {"optimizer": self.optimizer.state_dict(), "images_seen": self.images_seen, "step": self.step}
+        return state | ({"projector": self.projector.state_dict()} if self.projector is not None else {})
+
+    def load(self, store: Store, checkpoint: Checkpoint) -> None:
+        """Goes on where a checkpoint was made."""
+        self.network.load_state_dict(checkpoints.load_weights(store, checkpoint, "raw"))
+        self.averages.load(store, checkpoint)
+        state = checkpoints.load_state(store, checkpoint)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.projector is not None:
+            self.projector.load_state_dict(state["projector"])
+        self.images_seen, self.step = state["images_seen"], state["step"]
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Of one step on one worker, left on the device."""
+
+    flow: Tensor
+    grad_norm: Tensor  # before clipping
+    alignment: Tensor | None = None  # 1 - cosine, before its weight
+
+
+def make_learner(shape: PixelTransformerConfig, config: TrainConfig, device: torch.device) -> Learner:
+    """A new one: the same for the same seed."""
+    torch.manual_seed(mix(config.seed, 0, 0))  # equal weights on every worker
+    network = PixelTransformer(shape).to(device)
+    on_gpu = device.type == "cuda"
+    network.set_recompute(config.recompute or ("modulation" if on_gpu else "none"))
+    averages = Averages(config, network)
+    if config.compile or (config.compile is None and on_gpu):
+        network.compile()
+    if not config.alignment.active:
+        return Learner(network, network, averages, make_optimizer(config, network.parameters()), None, None)
+    teacher = open_aligned_teacher(config, device)
+    projector = Projector(shape.width, config.alignment.hidden_width or shape.width, teacher.width).to(device)
+    parameters = chain(network.parameters(), projector.parameters())
+    model = AlignedNetwork(network, projector, config.alignment.block)
+    return Learner(network, model, averages, make_optimizer(config, parameters), teacher, projector)
+
+
+def open_aligned_teacher(config: TrainConfig, device: torch.device) -> Any:
+    assert config.alignment.teacher is not None
+    dtype = torch.bfloat16 if device.type == "cuda" else torch.float32
+    return open_teacher(config.alignment.teacher, config.alignment.teacher_patch, dtype).to(device)
+
+
+def train_step(config: TrainConfig, learner: Learner, images: Tensor, labels: Tensor, rank: int, rate: float) -> Losses:
+    """One optimizer step on this worker's share of a batch: uint8 (B, C, H, W) and class labels (B,)."""
+    device = images.device
+    generator = torch.Generator(device).manual_seed(mix(config.seed, learner.images_seen, rank))
+    data = images.float() / 127.5 - 1  # (B, C, H, W) in [-1, 1]
+    noise = torch.randn(data.shape, generator=generator, device=device)
+    t = flow.sample_times(len(data), generator, config.shift, config.time_mean, config.time_std)
+    dropped = torch.rand(len(data), generator=generator, device=device) < config.label_drop
+    labels = labels.masked_fill(dropped, learner.network.null_label)
+
+    for group in learner.optimizer.param_groups:
+        group["lr"] = rate
+    with torch.autocast(device.type, PRECISIONS[config.precision], enabled=config.precision != "fp32"):
+        flow_loss, alignment = losses(learner, data, noise, t, labels)
+    total = flow_loss if alignment is None else flow_loss + config.alignment.weight * alignment
+    learner.optimizer.zero_grad(set_to_none=True)
+    total.backward()
+    grad_norm = nn.utils.clip_grad_norm_(learner.parameters(), config.clip_norm)
+    learner.optimizer.step()
+    learner.averages.update(learner.network, learner.images_seen, learner.images_seen + config.batch_size)
+    return Losses(flow_loss, grad_norm, alignment)
+
+
+def losses(learner: Learner, data: Tensor, noise: Tensor, t: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
+    """Mean over the batch: of the flow, and of the alignment if there is a teacher."""
+    noisy = flow.interpolate(data, noise, t)
+    if learner.teacher is None:
+        return flow.loss(learner.model(noisy, t, label), data, noise).mean(), None
+    velocity, projected, grid = learner.model(noisy, t, label)
+    aligned = alignment_loss(projected, grid, learner.teacher(data))
+    return flow.loss(velocity, data, noise).mean(), aligned.mean()
