@@ -1,7 +1,8 @@
 """The shape of a network, and the choices that an ablation turns."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 CHOICES = {
     "condition": ("class", "text"),
@@ -139,6 +140,12 @@ class PixelTransformerConfig:
                     f"compaction.{part.name}={value} has no effect with pixel_depth=0; "
                     f"{'null' if part.default is None else part.default} would do, or a pixel_depth of 1 or more"
                 )
+
+
+def config_from(said: Mapping[str, Any]) -> PixelTransformerConfig:
+    """The configuration that a mapping spells out, as a preset or a checkpoint's `config.yaml` does."""
+    parts = {"compaction": CompactionConfig(**said.get("compaction", {})), "text": TextConfig(**said.get("text", {}))}
+    return PixelTransformerConfig(**{**said, **parts})
 
 
 def require_at_least(least: int, name: str, value: int) -> None:

@@ -1,4 +1,4 @@
-"""The whole configuration: dataclasses, named choices (YAML in `conf/`), overrides. Only here is Hydra known."""
+"""The whole configuration: dataclasses, named choices, overrides. Only here is Hydra known."""
 
 import difflib
 import functools
@@ -18,6 +18,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unlatent.models.config import PixelTransformerConfig
+from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.datasets import DataConfig
@@ -179,8 +180,9 @@ def refuse_unknown(overrides: Sequence[str]) -> None:
 
 @functools.cache
 def choices() -> dict[str, list[str]]:
-    """The named choices of each group: `model` has tiny, b, l and xl."""
-    return {group.name: sorted(file.stem for file in group.iterdir()) for group in CHOICES.iterdir() if group.is_dir()}
+    """The named choices of each group: `sampler` has paper, quick and text."""
+    groups = [folder for folder in CHOICES.iterdir() if folder.is_dir()]
+    return {"model": list(PRESETS)} | {group.name: sorted(file.stem for file in group.iterdir()) for group in groups}
 
 
 def first_line(error: Exception) -> str:
@@ -192,3 +194,5 @@ def first_line(error: Exception) -> str:
 
 
 ConfigStore.instance().store("schema", Config)
+for _name, _preset in PRESETS.items():
+    ConfigStore.instance().store(_name, _preset, group="model")

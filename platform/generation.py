@@ -4,14 +4,13 @@ import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 import yaml
 from PIL import Image
 from torch import Tensor
 
-from unlatent.models.config import CompactionConfig, PixelTransformerConfig, TextConfig
+from unlatent.models.config import config_from
 from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
@@ -34,7 +33,15 @@ class LoadedModel:
     def generate(
         self, classes: Sequence[str | int], seeds: Sequence[int], settings: SamplerConfig | None = None
     ) -> list[Image.Image]:
-        """One image for each class (name or index) and seed; settings are the run's own unless given."""
+        """One image for each class (name or index) and seed; settings are the run's own unless given.
+
+        ValueError for a network that is conditioned on texts, whose encoder is not in the checkpoint.
+        """
+        if self.network.config.condition == "text":
+            raise ValueError(
+                f"{self.checkpoint} makes images of texts, not of classes; "
+                "unlatent.models.sample(model.network, noise, Text(tokens), model.sampler, Text(no_text)) does"
+            )
         labels = [class_index(self.classes, str(name)) for name in classes]
         return [to_image(pixels) for pixels in generate(self, labels, seeds, settings or self.sampler)]
 
@@ -65,7 +72,7 @@ def load_model(store: Store, path: str, weights: str = "ema", device: str | torc
     """Loads the checkpoint at a path of a store. The files read are verified; raises ValueError if one is damaged."""
     checkpoint = checkpoints.find(store, path)
     config = yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))
-    network = PixelTransformer(model_config(config["model"]))
+    network = PixelTransformer(config_from(config["model"]))
     network.load_state_dict(checkpoints.load_weights(store, checkpoint, weights))
     return LoadedModel(
         network=network.to(device).eval().requires_grad_(False),
@@ -77,12 +84,6 @@ def load_model(store: Store, path: str, weights: str = "ema", device: str | torc
         images_seen=checkpoint.images_seen,
         weights=weights,
     )
-
-
-def model_config(said: dict[str, Any]) -> PixelTransformerConfig:
-    """A network's shape, as a checkpoint's config says it."""
-    parts = {"compaction": CompactionConfig(**said["compaction"]), "text": TextConfig(**said["text"])}
-    return PixelTransformerConfig(**(said | parts))
 
 
 def draw_noise(seeds: Sequence[int], channels: int, image_size: int) -> Tensor:  # (N, C, H, W)

@@ -46,6 +46,8 @@ def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
     model = replace(
         config.model, image_size=dataset.image_size, channels=dataset.channels, classes=len(dataset.classes)
     )
+    if config.model.condition == "text":
+        raise ValueError(f"model.condition=text needs captions, and data.kind={config.data.kind} has classes alone")
     config.train.alignment.require_block(model.patch_depth)
     fitted = replace(config, model=model)
     train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
