@@ -15,6 +15,7 @@ from torch import Tensor
 
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.embeddings import time_frequencies
+from unlatent.models.network import PixelTransformer
 from unlatent.models.pixel_block import VECTORS
 
 Turn = Callable[..., tuple[Tensor, ...]]
@@ -36,7 +37,7 @@ class Part:
 
 def from_published(tensors: Mapping[str, Tensor], config: PixelTransformerConfig) -> dict[str, Tensor]:
     """A state dict of `PixelTransformer(config)`. Raises KeyError where a tensor is missing: `misfits` tells first."""
-    state = {}
+    state: dict[str, Tensor] = {}
     for part in parts(config):
         state.update(zip(part.ours, part.turn(*(tensors[name] for name in part.theirs)), strict=True))
     return state
@@ -44,7 +45,7 @@ def from_published(tensors: Mapping[str, Tensor], config: PixelTransformerConfig
 
 def to_published(state: Mapping[str, Tensor], config: PixelTransformerConfig) -> dict[str, Tensor]:
     """The other way round."""
-    tensors = {}
+    tensors: dict[str, Tensor] = {}
     for part in parts(config):
         tensors.update(zip(part.theirs, part.turn_back(*(state[name] for name in part.ours)), strict=True))
     return tensors
@@ -192,3 +193,22 @@ def time_reversed(weight: Tensor, scale: float) -> tuple[Tensor]:  # (D, 256) ->
     of_cos, of_sin = weight.double().chunk(2, dim=1)
     turned = torch.cat([of_cos * cos + of_sin * sin, of_cos * sin - of_sin * cos], dim=1)
     return (turned.to(weight.dtype),)
+
+
+def misfits(tensors: Mapping[str, Tensor], config: PixelTransformerConfig) -> list[str]:
+    """What keeps published tensors from being those of a network of this shape: a line for each, by their names."""
+    wanted = published_shapes(config)
+    lines = [f"{name} is missing, {tuple(shape)}" for name, shape in wanted.items() if name not in tensors]
+    for name, tensor in tensors.items():
+        if name not in wanted:
+            lines.append(f"{name} is not of this network, {tuple(tensor.shape)}")
+        elif tensor.shape != wanted[name]:
+            lines.append(f"{name} is {tuple(tensor.shape)}, not {tuple(wanted[name])}")
+    return lines
+
+
+def published_shapes(config: PixelTransformerConfig) -> dict[str, torch.Size]:
+    """By published name."""
+    with torch.device("meta"):
+        state = PixelTransformer(config).state_dict()
+        return {name: tensor.shape for name, tensor in to_published(state, config).items()}

@@ -81,35 +81,25 @@ def save(
     buffer = io.BytesIO()
     torch.save(state, buffer)
     others = {"state.pt": buffer.getvalue(), "config.yaml": config.encode()}
-    return write(store, f"{folder(run_id)}/{images_seen:012d}", run_id, images_seen, weights, others, classes)
+    meta = {"run_id": run_id, "images_seen": images_seen, "classes": classes}
+    return write(store, f"{folder(run_id)}/{images_seen:012d}", weights, others, meta)
 
 
 def save_snapshots(store: Store, run_id: str, images_seen: int, weights: dict[str, Weights]) -> Checkpoint:
     """Writes averages alone, to a place that is never pruned; those of the same position are replaced."""
-    return write(store, f"{snapshot_folder(run_id)}/{images_seen:012d}", run_id, images_seen, weights, {}, [])
+    meta = {"run_id": run_id, "images_seen": images_seen, "classes": []}
+    return write(store, f"{snapshot_folder(run_id)}/{images_seen:012d}", weights, {}, meta)
 
 
 def write(
-    store: Store,
-    path: str,
-    run_id: str,
-    images_seen: int,
-    weights: dict[str, Weights],
-    others: dict[str, bytes],
-    classes: list[str],
+    store: Store, path: str, weights: dict[str, Weights], others: dict[str, bytes], meta: dict[str, Any]
 ) -> Checkpoint:
     """Writes weights and other files as one folder, with a `meta.json` that tells the hash of each."""
     contents = {file_of(kind): save_safetensors(on_cpu(each)) for kind, each in weights.items()} | others
     sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    meta = {
-        "format_version": FORMAT_VERSION,
-        "run_id": run_id,
-        "images_seen": images_seen,
-        "classes": classes,
-        "sha256": sha256,
-    }
-    store.write_folder(path, {**contents, "meta.json": json.dumps(meta, indent=2).encode()})
-    return Checkpoint(path, run_id, images_seen, tuple(classes), sha256)
+    said = {"format_version": FORMAT_VERSION, **meta, "sha256": sha256}
+    store.write_folder(path, {**contents, "meta.json": json.dumps(said, indent=2).encode()})
+    return Checkpoint(path, meta["run_id"], meta["images_seen"], tuple(meta["classes"]), sha256)
 
 
 def on_cpu(weights: Weights) -> Weights:

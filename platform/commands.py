@@ -151,6 +151,29 @@ def generate(
     display.say(f"{len(images)} images of {path} in {out}/")
 
 
+@app.command("import", epilog="unlatent import pixeldit-xl.ckpt --config xl --out store/checkpoints/pixeldit-xl/256")
+def import_(
+    file: Annotated[Path, typer.Argument(help="A torch file or safetensors, as published")],
+    config: Annotated[
+        str, typer.Option(help="JSON of the published constructor's arguments, or a preset: b, l, xl, text")
+    ],
+    out: Annotated[str, typer.Option(help="The checkpoint's folder, or an object store's address; new or empty")],
+    image_size: Annotated[
+        int | None, typer.Option(min=1, help="Pixels on a side; 256 for classes, 512 for texts")
+    ] = None,
+    classes: Annotated[
+        Path | None, typer.Option(help="Names of the classes, one a line; their numbers unless given")
+    ] = None,
+) -> None:
+    """Turn published PixelDiT weights into a checkpoint of ours."""
+    from unlatent.platform.importing import import_checkpoint
+
+    checkpoint, said = import_checkpoint(file, config, out, image_size, classes)
+    for line in said:
+        display.say(line)
+    display.say(f"checkpoint: {out}, {checkpoint.hash}")
+
+
 @app.command(epilog="unlatent serve serve.port=8001")
 def serve(overrides: Overrides = None) -> None:
     """Open the endpoint and its page on the best checkpoint, until Ctrl-C."""
