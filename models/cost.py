@@ -1,18 +1,23 @@
 """What a network costs, counted from its configuration before a weight exists.
 
-FLOPs are those of the matrix products, two per multiply-add; norms and activation functions are left out.
+FLOPs are those of the matrix products, two per multiply-add; norms and activation functions are left out. A training
+step multiplies every matrix twice more in its backward pass, but for inputs that need no gradient; what it computes a
+second time to save memory is counted apart, for it is no part of what the model needs. PyTorch's counter gives a flash
+attention's backward pass half as much again, which recomputes its weights.
+
 What a training step keeps for its backward pass is counted operation by operation, as PyTorch keeps it on a CPU in
-float32: no recomputation, no compiler. A GPU's fused RMSNorm keeps less, and mixed precision about half.
+float32, without the compiler. A GPU's fused RMSNorm keeps less, and mixed precision about half.
 """
 
 from dataclasses import dataclass
 
+from unlatent.models.attention import SHORT
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.embeddings import TIME_FREQUENCIES
-from unlatent.models.pixel_block import VECTORS
 from unlatent.models.patch_block import swiglu_hidden
+from unlatent.models.pixel_block import VECTORS
+from unlatent.models.recomputation import RECOMPUTATIONS
 
-TRAINING_OVER_FORWARD = 3  # the backward pass multiplies every matrix twice
 BYTES_PER_VALUE = 4
 
 
@@ -22,13 +27,21 @@ class Cost:
 
     parameters: int = 0
     flops: int = 0  # of the forward pass
+    unasked: int = 0  # flops of a backward pass that are not needed: nothing asks for the gradient of an image
+    again: int = 0  # flops of the forward pass that the backward pass repeats
     kept: int = 0  # values, for the backward pass
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.parameters + other.parameters, self.flops + other.flops, self.kept + other.kept)
+        return Cost(
+            self.parameters + other.parameters,
+            self.flops + other.flops,
+            self.unasked + other.unasked,
+            self.again + other.again,
+            self.kept + other.kept,
+        )
 
     def __rmul__(self, times: int) -> "Cost":
-        return Cost(times * self.parameters, times * self.flops, times * self.kept)
+        return Cost(*(times * part for part in (self.parameters, self.flops, self.unasked, self.again, self.kept)))
 
 
 def parameters(config: PixelTransformerConfig) -> int:
@@ -36,52 +49,75 @@ def parameters(config: PixelTransformerConfig) -> int:
 
 
 def forward_gflops(config: PixelTransformerConfig) -> float:
-    """Per image."""
+    """Per image; of a text network with texts of full length."""
     return network(config).flops / 1e9
 
 
 def training_gflops(config: PixelTransformerConfig) -> float:
-    """Per image, forward and backward."""
-    return TRAINING_OVER_FORWARD * forward_gflops(config)
+    """Per image, forward and backward: what the model needs, whatever is computed again."""
+    counted = network(config)
+    return (3 * counted.flops - counted.unasked) / 1e9
 
 
-def activation_bytes(config: PixelTransformerConfig) -> int:
+def recomputed_gflops(config: PixelTransformerConfig, recompute: str) -> float:
+    """Per image: what a training step computes beyond that (see `recomputation`)."""
+    return network(config, recompute).again / 1e9
+
+
+def activation_bytes(config: PixelTransformerConfig, recompute: str = "none") -> int:
     """Per image: what one forward pass keeps for the backward pass."""
-    return BYTES_PER_VALUE * network(config).kept
+    return BYTES_PER_VALUE * network(config, recompute).kept
 
 
-def network(config: PixelTransformerConfig) -> Cost:
-    decoder = pixel_decoder(config) if config.pixel_depth else patch_decoder(config)
-    return embeddings(config) + config.patch_depth * patch_block(config) + decoder
+def network(config: PixelTransformerConfig, recompute: str = "none") -> Cost:
+    assert recompute in RECOMPUTATIONS, recompute
+    decoder = pixel_decoder(config, recompute != "none") if config.pixel_depth else patch_decoder(config)
+    return embeddings(config) + patch_level(config, recompute == "blocks") + decoder
 
 
-def linear(rows: int, inputs: int, outputs: int, bias: bool = True) -> Cost:
+def linear(rows: int, inputs: int, outputs: int, bias: bool = True, asked: bool = True) -> Cost:
     """Its input, which it keeps, is counted where it is made: several layers may share one."""
-    return Cost(parameters=(inputs + bias) * outputs, flops=2 * rows * inputs * outputs)
+    flops = 2 * rows * inputs * outputs
+    return Cost(parameters=(inputs + bias) * outputs, flops=flops, unasked=0 if asked else flops)
 
 
 def keep(values: int) -> Cost:
     return Cost(kept=values)
 
 
+def repeated(cost: Cost, inputs: int) -> Cost:
+    """The same, of which only so many values are kept, and all is computed again."""
+    return Cost(cost.parameters, cost.flops, cost.unasked, again=cost.flops, kept=inputs)
+
+
 def norm(config: PixelTransformerConfig, rows: int, width: int) -> Cost:
     if config.norm == "layer":
         return Cost(parameters=2 * width, kept=rows * (width + 2))  # input, mean and deviation
+    return rms_norm(rows, width)
+
+
+def rms_norm(rows: int, width: int) -> Cost:
     return Cost(parameters=width, kept=rows * (2 * width + 1))  # input, normalised input, and the norm
 
 
-def attention(config: PixelTransformerConfig, tokens: int, width: int, heads: int) -> Cost:
-    per_head = norm(config, tokens * heads, width // heads)
+def projection(config: PixelTransformerConfig, tokens: int, width: int, heads: int) -> Cost:
+    """Queries, keys and values, normalised; before they are rotated and mixed."""
     return (
         linear(tokens, width, 3 * width, bias=False)
         + keep(tokens * width)  # the input of all three
-        + 2 * per_head  # queries and keys
-        + keep(3 * tokens * width)  # queries and keys as attention takes them, and values
-        + Cost(flops=4 * tokens * tokens * width)
-        + keep(tokens * heads)  # the sum of each token's weights
-        + linear(tokens, width, width)
-        + keep(tokens * width)  # the outcome of attention
+        + 2 * norm(config, tokens * heads, width // heads)  # queries and keys
+        + keep(tokens * width)  # values, which lie beside them
     )
+
+
+def mixing(tokens: int, width: int, heads: int, copied: bool) -> Cost:
+    """Attention itself; `copied` if its values do not lie where they were projected."""
+    rotated, outcome = 2 * tokens * width, tokens * width
+    if tokens <= SHORT:
+        kept = rotated + tokens * width + heads * tokens**2 + outcome  # copies of all three, and the weights
+    else:
+        kept = rotated + copied * tokens * width + tokens * heads + outcome  # the sum of each token's weights
+    return Cost(flops=4 * tokens * tokens * width, kept=kept)
 
 
 def residual(config: PixelTransformerConfig, modulation: str, rows: int, width: int) -> Cost:
@@ -92,32 +128,76 @@ def residual(config: PixelTransformerConfig, modulation: str, rows: int, width: 
 
 def embeddings(config: PixelTransformerConfig) -> Cost:
     width, values = config.width, config.channels * config.image_size**2
-    return (
-        linear(config.grid**2, values // config.grid**2, width)
-        + keep(values)
-        + linear(1, 2 * TIME_FREQUENCIES, width)
+    time = (
+        linear(1, 2 * TIME_FREQUENCIES, width, asked=False)
         + linear(1, width, width)
         + keep(2 * TIME_FREQUENCIES + 2 * width)
-        + Cost(parameters=(config.classes + 1) * width)
-        + keep(2 * width)  # the condition, before and after its SiLU
     )
+    image = linear(config.grid**2, values // config.grid**2, width, asked=False) + keep(values)
+    if config.condition == "class":
+        return image + time + Cost(parameters=(config.classes + 1) * width) + keep(2 * width)  # before, after its SiLU
+    tokens, encoder_width = config.text.tokens, config.text.width
+    text = (
+        linear(tokens, encoder_width, width, asked=False)
+        + keep(tokens * encoder_width)
+        + rms_norm(tokens, width)
+        + Cost(parameters=tokens * width)  # positions
+    )
+    return image + time + text + keep(width)  # the condition, after its SiLU
+
+
+def patch_level(config: PixelTransformerConfig, again: bool) -> Cost:
+    patches, texts = config.grid**2, config.text.tokens
+    if config.condition == "class":
+        block = patch_block(config)
+        return config.patch_depth * (repeated(block, patches * config.width) if again else block)
+    blocks = [joint_block(config, last=number == config.patch_depth) for number in range(1, config.patch_depth + 1)]
+    inputs = (patches + texts) * config.width
+    return sum((repeated(block, inputs) if again else block for block in blocks), start=Cost())
 
 
 def patch_block(config: PixelTransformerConfig) -> Cost:
     tokens, width = config.grid**2, config.width
-    hidden = swiglu_hidden(width)
-    mlp = (
-        linear(tokens, width, 2 * hidden, bias=False)
-        + keep(tokens * width)
-        + keep(4 * tokens * hidden)  # the gate before and after its SiLU, what it gates, and their product
-        + linear(tokens, hidden, width, bias=False)
+    return (
+        before_mixing(config, tokens) + mixing(tokens, width, config.heads, copied=False) + after_mixing(config, tokens)
     )
+
+
+def joint_block(config: PixelTransformerConfig, last: bool) -> Cost:
+    """Image and text, mixed together. In the last block nothing is made of the mixed text."""
+    patches, texts, width = config.grid**2, config.text.tokens, config.width
+    of_text = after_mixing(config, texts)
+    return (
+        before_mixing(config, patches)
+        + before_mixing(config, texts)
+        + mixing(patches + texts, width, config.heads, copied=True)
+        + after_mixing(config, patches)
+        + (Cost(parameters=of_text.parameters) if last else of_text)
+    )
+
+
+def before_mixing(config: PixelTransformerConfig, tokens: int) -> Cost:
+    """The modulation of a whole block, the norm before attention, and the projections."""
+    width = config.width
     return (
         linear(1, width, 6 * width)
         + keep(6 * width)
-        + 2 * residual(config, "pre", tokens, width)
-        + attention(config, tokens, width, config.heads)
-        + mlp
+        + norm(config, tokens, width)
+        + keep(tokens * width)  # what is scaled
+        + projection(config, tokens, width, config.heads)
+    )
+
+
+def after_mixing(config: PixelTransformerConfig, tokens: int) -> Cost:
+    width, hidden = config.width, swiglu_hidden(config.width)
+    return (
+        linear(tokens, width, width)
+        + keep(tokens * width)  # what is gated
+        + residual(config, "pre", tokens, width)
+        + linear(tokens, width, 2 * hidden, bias=False)
+        + keep(tokens * width)
+        + keep(4 * tokens * hidden)  # the gate before and after its SiLU, what it gates, and their product
+        + linear(tokens, hidden, width, bias=False)
     )
 
 
@@ -127,44 +207,57 @@ def patch_decoder(config: PixelTransformerConfig) -> Cost:
     return norm(config, tokens, width) + keep(tokens * width) + head
 
 
-def pixel_decoder(config: PixelTransformerConfig) -> Cost:
+def pixel_decoder(config: PixelTransformerConfig, again: bool) -> Cost:
     pixels, width = config.image_size**2, config.pixel_width
     directions = 1 if config.adaln == "global" else config.grid**2
     return (
-        linear(pixels, config.channels, width)
+        linear(pixels, config.channels, width, asked=False)
         + keep(pixels * config.channels)
         + keep(2 * directions * config.width)  # the condition, before and after its SiLU
-        + config.pixel_depth * pixel_block(config, directions)
+        + config.pixel_depth * pixel_block(config, directions, again)
         + norm(config, pixels, width)
         + keep(pixels * width)
         + linear(pixels, width, config.channels)
     )
 
 
-def pixel_block(config: PixelTransformerConfig, directions: int) -> Cost:
+def pixel_block(config: PixelTransformerConfig, directions: int, again: bool) -> Cost:
+    """What attention gets, attention, and the rest; the first and the last can be computed again."""
     pixels, width = config.image_size**2, config.pixel_width
     sets = config.patch_size**2 if config.adaln == "pixel" else 1
-    modulation = sets * VECTORS[config.modulation] * width
-    mlp = (
-        linear(pixels, width, 4 * width)
+    pre, attention = config.modulation == "pre", config.compaction.attention
+    early = 2 if pre and attention else 0  # vectors that are needed before attention
+    late = VECTORS[config.modulation] - early
+
+    before = modulation(config, directions, sets * early) + norm(config, pixels, width) + keep(pre * pixels * width)
+    after = (
+        modulation(config, directions, sets * late)
+        + keep(attention * pixels * width)  # what attention gives, scaled or gated
+        + residual(config, config.modulation, pixels, width)
+        + linear(pixels, width, 4 * width)
         + keep(pixels * width)
         + keep(2 * pixels * 4 * width)  # before and after the GELU
         + linear(pixels, 4 * width, width)
     )
-    branches = [mlp, compact_attention(config)] if config.compaction.attention else [mlp]
-    return sum(
-        (residual(config, config.modulation, pixels, width) + branch for branch in branches),
-        start=linear(directions, config.width, modulation) + keep(directions * modulation),
-    )
+    if again:
+        before, after = repeated(before, 0), repeated(after, (1 + attention) * pixels * width)
+    return before + compact_attention(config) + after if attention else after
+
+
+def modulation(config: PixelTransformerConfig, directions: int, vectors: int) -> Cost:
+    values = vectors * config.pixel_width
+    return linear(directions, config.width, values) + keep(directions * values) if vectors else Cost()
 
 
 def compact_attention(config: PixelTransformerConfig) -> Cost:
     tokens = (config.image_size // config.window) ** 2
-    values, width = config.window**2 * config.pixel_width, config.attention_width
+    values, width, heads = config.window**2 * config.pixel_width, config.attention_width, config.attention_heads
     return (
         linear(tokens, values, width)
         + keep(tokens * values)
-        + attention(config, tokens, width, config.attention_heads)
+        + projection(config, tokens, width, heads)
+        + mixing(tokens, width, heads, copied=False)
+        + linear(tokens, width, width)
         + keep(tokens * width)
         + linear(tokens, width, values)
     )

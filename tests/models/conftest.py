@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from unlatent.models import CompactionConfig, PixelTransformer, PixelTransformerConfig
+from unlatent.models import CompactionConfig, Condition, PixelTransformer, PixelTransformerConfig, Text, TextConfig
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -22,6 +22,15 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "sincos": {"position": "sincos"},
     "vanilla DiT": {"pixel_depth": 0, "norm": "layer", "position": "sincos"},
     "data prediction": {"prediction": "data"},
+    "text": {"condition": "text", "text": TextConfig(width=12, tokens=7)},
+    "text, layer norm, narrow attention": {
+        "condition": "text",
+        "text": TextConfig(width=12, tokens=7),
+        "norm": "layer",
+        "compaction": {"width": 32, "heads": 2},
+    },
+    "long": {"image_size": 32, "patch_size": 2, "patch_depth": 1, "pixel_depth": 1},
+    "long text": {"image_size": 32, "patch_size": 4, "condition": "text", "text": TextConfig(width=12, tokens=80)},
     "grey": {"channels": 1, "image_size": 8, "patch_size": 2, "pixel_width": 4, "patch_depth": 1},
 }
 
@@ -73,8 +82,18 @@ def make_network():
 
 @pytest.fixture
 def make_inputs():
-    def make(config: PixelTransformerConfig, count: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images, times and conditions."""
+
+    def make(config: PixelTransformerConfig, count: int) -> tuple[torch.Tensor, torch.Tensor, Condition]:
         image = torch.randn(count, config.channels, config.image_size, config.image_size)
-        return image, torch.rand(count), torch.randint(config.classes + 1, (count,))
+        return image, torch.rand(count), random_condition(config, count)
 
     return make
+
+
+def random_condition(config: PixelTransformerConfig, count: int) -> Condition:
+    if config.condition == "class":
+        return torch.randint(config.classes + 1, (count,))
+    length, width = config.text.tokens, config.text.width
+    lengths = torch.randint(1, length + 1, (count, 1))
+    return Text(torch.randn(count, length, width), torch.arange(length) < lengths)

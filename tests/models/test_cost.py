@@ -7,7 +7,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from unlatent.models import CompactionConfig, PixelTransformer, PixelTransformerConfig
-from unlatent.models.cost import activation_bytes, forward_gflops, parameters, training_gflops
+from unlatent.models.cost import (
+    activation_bytes,
+    forward_gflops,
+    parameters,
+    recomputed_gflops,
+    training_gflops,
+)
+from unlatent.models.presets import preset
+from unlatent.models.recomputation import RECOMPUTATIONS
 
 B = {"width": 768, "heads": 12, "patch_depth": 12, "pixel_depth": 2}
 L = {"width": 1024, "heads": 16, "patch_depth": 22, "pixel_depth": 4}
@@ -36,21 +44,23 @@ BY_CHOICE = [  # changes to XL, million parameters, GFLOPs
 ]
 
 
-def forward(config: PixelTransformerConfig, count: int) -> torch.Tensor:
-    image = torch.randn(count, config.channels, config.image_size, config.image_size)
-    return PixelTransformer(config)(image, torch.rand(count), torch.zeros(count, dtype=torch.long))
-
-
-def counted_gflops(config: PixelTransformerConfig) -> float:
-    """By PyTorch, on shapes alone."""
-    with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
-        forward(config, 1)
+def counted_gflops(config: PixelTransformerConfig, make_inputs, recompute: str | None = None) -> float:
+    """By PyTorch, for one image: of a forward pass on shapes alone, or of a whole training step."""
+    if recompute is None:
+        with torch.device("meta"), sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+            PixelTransformer(config)(*make_inputs(config, 1))
+        return counter.get_total_flops() / 1e9
+    network = PixelTransformer(config)
+    network.set_recompute(recompute)
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        network(*make_inputs(config, 1)).sum().backward()
     return counter.get_total_flops() / 1e9
 
 
-def kept_bytes(config: PixelTransformerConfig, count: int) -> float:
+def kept_bytes(config: PixelTransformerConfig, make_inputs, recompute: str, count: int) -> float:
     """Per image: the memory behind the tensors that autograd saves, without weights and tables."""
     network, kept = PixelTransformer(config), {}
+    network.set_recompute(recompute)
     own = {t.untyped_storage().data_ptr() for t in [*network.parameters(), *network.buffers()]}
 
     def note(tensor: torch.Tensor) -> torch.Tensor:
@@ -59,9 +69,9 @@ def kept_bytes(config: PixelTransformerConfig, count: int) -> float:
             kept[storage.data_ptr()] = storage  # held on to, so that no address is used twice
         return tensor
 
-    image = torch.randn(count, config.channels, config.image_size, config.image_size)
+    inputs = make_inputs(config, count)
     with saved_tensors_hooks(note, lambda tensor: tensor):
-        output = network(image, torch.rand(count), torch.zeros(count, dtype=torch.long))
+        output = network(*inputs)
     assert output.requires_grad
     return sum(storage.nbytes() for storage in kept.values()) / count
 
@@ -73,22 +83,32 @@ def test_parameters_are_those_of_the_network(config):
     assert parameters(config) == sum(p.numel() for p in network.parameters())
 
 
-def test_flops_are_those_that_pytorch_counts(config):
-    assert forward_gflops(config) == pytest.approx(counted_gflops(config), rel=0.02)
+def test_flops_are_those_that_pytorch_counts(config, make_inputs):
+    assert forward_gflops(config) == pytest.approx(counted_gflops(config, make_inputs), rel=0.02)
 
 
-def test_activation_bytes_are_those_that_autograd_keeps(config):
-    assert activation_bytes(config) == pytest.approx(kept_bytes(config, count=4), rel=0.1)
+@pytest.mark.parametrize("recompute", RECOMPUTATIONS)
+def test_training_flops_are_those_that_pytorch_counts(config, make_inputs, recompute):
+    counted = counted_gflops(config, make_inputs, recompute)
+
+    assert training_gflops(config) + recomputed_gflops(config, recompute) == pytest.approx(counted, rel=0.02)
+
+
+@pytest.mark.parametrize("recompute", RECOMPUTATIONS)
+def test_activation_bytes_are_those_that_autograd_keeps(config, make_inputs, recompute):
+    kept = kept_bytes(config, make_inputs, recompute, count=4)
+
+    assert activation_bytes(config, recompute) == pytest.approx(kept, rel=0.02)
 
 
 @pytest.mark.parametrize("size", [B, L, XL], ids=["B", "L", "XL"])
-def test_published_sizes_are_built_as_counted(size):
+def test_published_sizes_are_built_as_counted(size, make_inputs):
     config = PixelTransformerConfig(**size)
     with torch.device("meta"):
         network = PixelTransformer(config)
 
     assert parameters(config) == sum(p.numel() for p in network.parameters())
-    assert forward_gflops(config) == pytest.approx(counted_gflops(config), rel=0.02)
+    assert forward_gflops(config) == pytest.approx(counted_gflops(config, make_inputs), rel=0.02)
 
 
 def test_xl_has_the_published_number_of_parameters():
@@ -103,11 +123,11 @@ def test_xl_has_the_published_number_of_parameters():
         ({"window": 1}, 82_247.1),
     ],
 )
-def test_compaction_costs_what_was_published(compaction, gflops):
+def test_compaction_costs_what_was_published(compaction, gflops, make_inputs):
     config = PixelTransformerConfig(compaction=CompactionConfig(**compaction))
 
     assert round(forward_gflops(config), 1) == gflops
-    assert forward_gflops(config) == pytest.approx(counted_gflops(config), rel=0.02)
+    assert forward_gflops(config) == pytest.approx(counted_gflops(config, make_inputs), rel=0.02)
 
 
 @pytest.mark.parametrize(("size", "patch_size", "millions", "gflops"), BY_PATCH_SIZE)
@@ -136,5 +156,11 @@ def test_512_pixels_cost_what_is_known(patch_size, gflops):
     assert round(forward_gflops(PixelTransformerConfig(image_size=512, patch_size=patch_size)), 1) == gflops
 
 
-def test_training_costs_three_forward_passes(config):
-    assert training_gflops(config) == 3 * forward_gflops(config)
+@pytest.mark.parametrize(("image_size", "published"), [(512, 1432.6), (1024, 6183.1)])
+def test_the_text_network_costs_the_published_less_what_nothing_reads(image_size, published, make_inputs):
+    config = preset("text", image_size=image_size)
+    tokens, width = 300, 1536
+    unread = 2 * tokens * (width**2 + 3 * width * 4096) / 1e9  # the text's way out of the last block
+
+    assert forward_gflops(config) == pytest.approx(published - unread, abs=0.1)
+    assert forward_gflops(config) == pytest.approx(counted_gflops(config, make_inputs), rel=0.02)
