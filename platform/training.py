@@ -103,7 +103,8 @@ def resume(store: Store, run: Run, learner: Learner, leads: bool) -> Checkpoint 
     if checkpoint:
         learner.load(store, checkpoint)
     if leads:
-        store.delete_unfinished(checkpoints.folder(run.run_id))
+        for folder in (checkpoints.folder(run.run_id), checkpoints.snapshot_folder(run.run_id)):
+            store.delete_unfinished(folder)
         for line in passed_over:
             print(line, flush=True)
         where = f"resumed at {learner.images_seen:,} images from {checkpoint.path}" if checkpoint else "fresh"
