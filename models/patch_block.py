@@ -71,7 +71,7 @@ class JointBlock(nn.Module):
         super().__init__()
         self.image, self.text, self.last = PatchBlock(config), PatchBlock(config), last
         if last:
-            for unread in (self.text.attend.out, self.text.norm_mlp, self.text.mlp):
+            for unread in (self.text.attend.norm_q, self.text.attend.out, self.text.norm_mlp, self.text.mlp):
                 unread.requires_grad_(False)
 
     def forward(

@@ -33,6 +33,10 @@ def choose_checkpoint(store: Store, named: str | None, metric: str) -> Choice:
         return Choice(best["checkpoint"], metric, best["value"])
     if tables.row(store, "runs", named):
         return Choice(last_checkpoint(store, named).path)
+    if not store.exists(f"{named}/meta.json"):
+        raise ValueError(
+            f"{named!r} is neither a run nor a checkpoint's path in {store.root}; `unlatent results runs` lists them"
+        )
     return Choice(checkpoints.find(store, named).path)
 
 

@@ -173,7 +173,7 @@ def costs(config: Config) -> dict[str, Any]:
     return {
         "parameters": cost.parameters(config.model),
         "forward_gflops": cost.forward_gflops(config.model),
-        "activation_bytes": cost.activation_bytes(config.model),
+        "activation_bytes": cost.activation_bytes(config.model, config.train.recompute or "none"),
     }
 
 

@@ -50,7 +50,7 @@ def unlatent(capsys, monkeypatch, tmp_path) -> Callable[..., Done]:
         (["train", "data=imagefolder", "data.root=nowhere"], "nowhere is not a folder"),
         (["sweep", "nothing"], "'nothing' is neither a definition in sweeps/"),
         (["run", "nothing"], "'nothing' is neither a definition in pipelines/"),
-        (["evaluate", "nothing"], "run='nothing' is not in"),
+        (["evaluate", "nothing"], "'nothing' is neither a run nor a checkpoint's path in"),
         (["results", "nothing"], "table='nothing' is not one of runs, steps"),
         (["serve"], "no checkpoint in"),
         (["generate", "--class", "3"], "no checkpoint in"),

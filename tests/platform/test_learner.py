@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from unlatent.platform import checkpoints, runs, tables
+from unlatent.platform.torchvision_shim import declare_missing_operators
 from unlatent.platform.training import Worker, train
 
 TOLD = ("model.patch_depth=2", "train.alignment.block=1", "train.alignment.teacher_patch=2", "train.total_images=1024")
@@ -15,6 +16,7 @@ class Killed(BaseException):
 
 @pytest.fixture
 def teacher(tmp_path) -> str:
+    declare_missing_operators()
     transformers = pytest.importorskip("transformers")
     torch.manual_seed(0)
     sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28}
@@ -89,7 +91,5 @@ def test_how_it_is_computed_does_not_change_what_a_run_is(make_run):
 
 
 def test_a_text_network_is_not_trained_on_classes(make_run):
-    with pytest.raises(
-        ValueError, match=r"model\.condition=text needs captions, and data\.kind=digits has classes"
-    ):
+    with pytest.raises(ValueError, match=r"model\.condition=text needs captions, and data\.kind=digits has classes"):
         make_run("model.condition=text")
