@@ -40,7 +40,7 @@ PREFIXES = {
     "": None,
 }  # the longest that fits; None: as around
 TRAINING_ALONE = ("diffusion_trainer.", "_repa_projector.", "repa_projector.")  # the projector of the alignment
-SHOWN = 20  # lines of what does not fit
+SHOWN = 200  # lines of what does not fit
 IMAGE_SIZES = {"class": 256, "text": 512}
 
 
