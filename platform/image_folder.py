@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unlatent.platform.image_decoding import BROKEN, centre_square, decode, open_upright
+from unlatent.platform.parquet import parse
 from unlatent.platform.store import Store
 
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".ppm"}
@@ -132,7 +133,7 @@ def index_path(identity: str) -> str:
 def read_index(store: Store, identity: str) -> pa.Table | None:
     if not store.exists(index_path(identity)):
         return None
-    return pq.read_table(pa.BufferReader(store.read_bytes(index_path(identity))))
+    return parse(store.read_bytes(index_path(identity)))
 
 
 def write_index(store: Store, identity: str, root: Path, files: list[ImageFile], image_size: int) -> pa.Table:

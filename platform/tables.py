@@ -20,6 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
+from unlatent.platform.parquet import parse
 from unlatent.platform.schemas import SCHEMA_VERSION, TABLES
 from unlatent.platform.store import Store
 
@@ -66,7 +67,7 @@ def remove_rows(store: Store, table: str, where: pc.Expression) -> None:
     with store.lock(lock_path(table)):
         for name in names(store, table):
             path = f"{folder(table)}/{name}.parquet"
-            content = pq.read_table(pa.BufferReader(store.read_bytes(path)), partitioning=None)
+            content = parse(store.read_bytes(path))
             kept = content.filter(~where)
             if kept.num_rows < content.num_rows:
                 with store.writing(path) as target:
@@ -100,8 +101,7 @@ def scan(store: Store, table: str, where: pc.Expression | None) -> pa.Table:
         return ds.dataset(store.inside(folder(table)), schema, "parquet", filesystem=store.files).to_table(filter=where)
 
     def read_one(name: str) -> pa.Table:  # whole, as a row that is replaced between two requests would be a mixture
-        content = pa.BufferReader(store.read_bytes(f"{folder(table)}/{name}.parquet"))
-        return pq.read_table(content, schema=schema, filters=where, partitioning=None)
+        return parse(store.read_bytes(f"{folder(table)}/{name}.parquet"), schema, where)
 
     with ThreadPoolExecutor() as threads:
         return pa.concat_tables(threads.map(read_one, listed))
@@ -119,7 +119,7 @@ def row(store: Store, table: str, key: str) -> Row | None:
         content = store.read_bytes(f"{folder(table)}/{key}.parquet")
     except FileNotFoundError:
         return None
-    [found] = pq.read_table(pa.BufferReader(content), partitioning=None).to_pylist()
+    [found] = parse(content).to_pylist()
     return {name: found.get(name) for name in TABLES[table].schema.names if name != "schema_version"}
 
 
