@@ -33,13 +33,13 @@ from benchmarks.report import Report, agreement_text, footprint_text, setup_text
 from benchmarks.timing import matrix_rate
 from unlatent.models import PixelTransformerConfig, SamplerConfig
 from unlatent.models.cost import forward_gflops, parameters
+from unlatent.models.precision import PRECISIONS
 from unlatent.models.presets import PRESETS as PUBLISHED
 from unlatent.models.recomputation import RECOMPUTATIONS
 
 SMALL = {"width": 384, "heads": 6, "patch_depth": 12, "pixel_depth": 2, "image_size": 64, "patch_size": 8}
 PRESETS: dict[str, dict[str, int]] = {"small": SMALL, **{name: PUBLISHED[name] for name in ("b", "l", "xl")}}
 SHAPE = ("width", "heads", "patch_depth", "pixel_depth", "pixel_width", "image_size", "patch_size")
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 COMPILED = ("none", "ours", "all")  # on a CPU, PyTorch 2.13 compiles the baselines' complex numbers wrongly
 MEASURES = ("sample", "train", "memory")
 COMPARED = 2  # images, in the comparison of outputs

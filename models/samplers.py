@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from unlatent.models.condition import Condition, join_conditions
 from unlatent.models.config import listed, require_at_least
 from unlatent.models.flow import shift_time
+from unlatent.models.precision import PRECISIONS, autocast
 
 FIRST_TIME = 0.001  # of dpmpp_2m, before the shift: the log-SNR of pure noise, at 0, has no end
 
@@ -94,10 +95,13 @@ class SamplerConfig:
     guidance_low: float = 0.1  # guided at times strictly between the two
     guidance_high: float = 1.0
     shift: float = 1.0  # above 1: more steps near noise
+    precision: str = "fp32"  # of the network; or bf16. What its velocities add up to is float32 either way
 
     def __post_init__(self) -> None:
         if self.name not in STEPS:
             raise ValueError(f"name={self.name!r} is not a sampler; {listed(STEPS)} would do")
+        if self.precision not in PRECISIONS:
+            raise ValueError(f"precision={self.precision!r} is not known; {listed(PRECISIONS)} would do")
         require_at_least(1, "steps", self.steps)
         if not 0 <= self.guidance < math.inf:
             raise ValueError(f"guidance={self.guidance} is not a finite number of 0 or more; 1 means none")
@@ -169,9 +173,15 @@ def guided_velocity(
 ) -> Tensor:
     """Away from the unconditional velocity, inside the guidance interval; outside, that of the condition alone."""
     if not settings.guides(t):
-        return network(x, x.new_full((len(x),), t), condition)
+        return plain_velocity(network, x, t, condition, settings.precision)
     assert unconditional is not None
     both_conditions = join_conditions(condition, unconditional)
-    both = network(torch.cat([x, x]), x.new_full((2 * len(x),), t), both_conditions)
+    both = plain_velocity(network, torch.cat([x, x]), t, both_conditions, settings.precision)
     with_condition, without = both.chunk(2)
     return without + settings.guidance * (with_condition - without)
+
+
+def plain_velocity(network: nn.Module, x: Tensor, t: float, condition: Condition, precision: str) -> Tensor:
+    """What the network says, all rows at one time."""
+    with autocast(x.device, precision):
+        return network(x, x.new_full((len(x),), t), condition).to(x.dtype)

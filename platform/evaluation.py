@@ -48,6 +48,7 @@ class EvaluationConfig:
     minimum_accuracy: float = 0.9  # of the classifier on held-out images; below it, it is no measure
     reference_images: int = 50_000  # at most, evenly from the training split
     batch_size: int = 250  # images drawn at once
+    compile: bool | None = None  # the network that draws, as one graph; None: on a GPU
 
     def __post_init__(self) -> None:
         if self.extractor not in EXTRACTORS:
@@ -91,6 +92,7 @@ class Evaluation:
             "sampler": self.sampler.name,
             "steps": self.sampler.steps,
             **{name: float(getattr(self.sampler, name)) for name in numbers},  # 2 and 2.0 are one setting
+            "precision": self.sampler.precision,
             "feature_extractor": self.extractor.name,
             "reference": self.reference_id("train"),
         }
@@ -242,7 +244,9 @@ def load_drawn(evaluation: Evaluation) -> Drawn | None:
 
 def draw_and_save(evaluation: Evaluation, on_images: OnImages | None) -> Drawn:
     """Image i depends on the seed and i alone; its class follows from i, each class in its turn."""
-    device = device_of(evaluation.model)
+    device, compiled = device_of(evaluation.model), evaluation.config.compile
+    if compiled or (compiled is None and device.type == "cuda"):
+        evaluation.model.network.compile()
     labels = np.arange(evaluation.config.samples) % len(evaluation.dataset.classes)
     seconds: list[float] = []
     statistics = measure(evaluation.extractor, draw(evaluation, labels, seconds, on_images), device)

@@ -12,11 +12,12 @@ from unlatent.models import flow
 from unlatent.models.alignment import AlignedNetwork, Projector, Teacher, alignment_loss
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.network import PixelTransformer
+from unlatent.models.precision import autocast
 from unlatent.platform import checkpoints
 from unlatent.platform.averages import Averages
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import mix
-from unlatent.platform.optimization import PRECISIONS, TrainConfig, make_optimizer
+from unlatent.platform.optimization import TrainConfig, make_optimizer
 from unlatent.platform.store import Store
 from unlatent.platform.teachers import open_teacher
 
@@ -98,7 +99,7 @@ def train_step(config: TrainConfig, learner: Learner, images: Tensor, labels: Te
 
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    with torch.autocast(device.type, PRECISIONS[config.precision], enabled=config.precision != "fp32"):
+    with autocast(device, config.precision):
         flow_loss, alignment = losses(learner, data, noise, t, labels)
     total = flow_loss if alignment is None else flow_loss + config.alignment.weight * alignment
     learner.optimizer.zero_grad(set_to_none=True)

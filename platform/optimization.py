@@ -9,9 +9,9 @@ from torch import nn
 
 from unlatent.models.alignment import AlignmentConfig
 from unlatent.models.ema import exponent
+from unlatent.models.precision import PRECISIONS
 from unlatent.models.recomputation import RECOMPUTATIONS
 
-PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CHOICES = {
     "precision": tuple(PRECISIONS),
     "schedule": ("constant", "cosine"),

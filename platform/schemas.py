@@ -116,6 +116,7 @@ EVALUATIONS: Columns = {
     "guidance_low": (REAL, "guided for low < t < high"),
     "guidance_high": (REAL, ""),
     "shift": (REAL, "time shift"),
+    "precision": (TEXT, "of the network while drawing: fp32 or bf16"),
     "seed": (WHOLE, ""),
     "feature_extractor": (TEXT, "inception, or classifier:<dataset hash>"),
     "extractor_accuracy": (REAL, "held-out accuracy of a classifier"),

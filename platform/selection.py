@@ -20,6 +20,7 @@ COMPARABLE_IN = (
     "guidance_low",
     "guidance_high",
     "shift",
+    "precision",
     "seed",
     "feature_extractor",
     "reference",
@@ -39,6 +40,7 @@ def measured_as(config: Config) -> dict[str, Any]:
         "guidance_low": sampler.guidance_low,
         "guidance_high": sampler.guidance_high,
         "shift": sampler.shift,
+        "precision": sampler.precision,
     }
 
 

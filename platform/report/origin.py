@@ -68,6 +68,7 @@ def measured_facts(settings: Row) -> Facts:
     return {
         "Images drawn": f"{settings['samples']:,}, from seed {settings['seed']}, {settings['weights']} weights",
         "Sampler": f"{settings['sampler']}, {settings['steps']} steps, {network} network rows an image",
+        "Precision": plain(settings["precision"]),
         "Guidance": guidance,
         "Time shift": plain(settings["shift"]),
         "Features": extractor,

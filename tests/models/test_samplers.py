@@ -279,9 +279,26 @@ def test_an_image_does_not_depend_on_its_batch_mates(make_config, make_network, 
     assert (alone - together[3:4]).abs().max() < 1e-5
 
 
+@EVERY_SAMPLER
+def test_bf16_is_the_network_s_alone_and_the_way_is_float32(make_config, make_network, name):
+    network, inside = make_network(make_config()), []
+    network.decoder.register_forward_hook(lambda module, given, output: inside.append(output.dtype))
+    noise, label = torch.randn(4, 3, 16, 16), torch.arange(4)
+
+    exact, half = (
+        sample(network, noise, label, SamplerConfig(name=name, steps=8, precision=precision))
+        for precision in ("fp32", "bf16")
+    )
+
+    assert set(inside) == {torch.float32, torch.bfloat16}
+    assert half.dtype == torch.float32
+    assert 0 < (half - exact).norm() / exact.norm() < 0.02
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"precision": "fp8"}, "precision='fp8' is not known; fp32 or bf16 would do"),
         ({"name": "ddim"}, "name='ddim' is not a sampler; ab2, dpmpp_2m, euler or heun would do"),
         ({"steps": 0}, "steps=0 is below 1; 1 or more would do"),
         ({"guidance": -1.0}, "guidance=-1.0 is not a finite number of 0 or more; 1 means none"),

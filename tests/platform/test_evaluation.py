@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,7 @@ def test_other_settings_are_another_evaluation(store, model, digits):
     others = (
         (CONFIG, SamplerConfig(steps=3)),
         (CONFIG, SamplerConfig(steps=2, guidance=2.0)),
+        (CONFIG, SamplerConfig(steps=2, precision="bf16")),
         (EvaluationConfig(samples=101, minimum_accuracy=0.5), SAMPLER),
         (EvaluationConfig(samples=100, minimum_accuracy=0.5, seed=1), SAMPLER),
         (EvaluationConfig(samples=100, minimum_accuracy=0.5, reference_images=500), SAMPLER),
@@ -107,8 +110,21 @@ def test_other_settings_are_another_evaluation(store, model, digits):
 
     rows = [evaluate_checkpoint(store, model, digits, *each)[0] for each in ((CONFIG, SAMPLER), *others)]
 
-    assert len({row["evaluation_id"] for row in rows}) == 6
+    assert len({row["evaluation_id"] for row in rows}) == 7
     assert len({row["reference"] for row in rows}) == 2
+
+
+@pytest.mark.slow
+def test_a_compiled_network_draws_the_same_images(store, model, digits):
+    plain = evaluate_checkpoint(store, model, digits, replace(CONFIG, compile=False), SAMPLER)
+    store.delete("results/evaluations")
+    store.delete("artifacts/run")
+
+    compiled = evaluate_checkpoint(store, model, digits, replace(CONFIG, compile=True), SAMPLER)
+
+    assert model.network._compiled_call_impl is not None
+    values = [{row["metric"]: row["value"] for row in rows} for rows in (plain, compiled)]
+    assert values[1]["fid"] == pytest.approx(values[0]["fid"], rel=1e-3)
 
 
 def test_an_image_does_not_depend_on_its_batch_or_on_how_many_there_are(store, model, digits):

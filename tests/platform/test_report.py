@@ -88,7 +88,8 @@ def add_run(store: Store, run_id: str, **columns: Any) -> None:
 def add_evaluation(store: Store, run_id: str, settings: dict[str, Any] | None = None, **values: float) -> None:
     row = dict.fromkeys(EVALUATIONS) | {"evaluation_id": "e", "run_id": run_id, "checkpoint_hash": f"hash-{run_id}"}
     row |= {"weights": "ema", "images_seen": 2000, "samples": 1000, "sampler": "ab2", "steps": 20, "guidance": 2.0}
-    row |= {"guidance_low": 0.1, "guidance_high": 0.9, "shift": 1.0, "seed": 0, "feature_extractor": "classifier:d1"}
+    row |= {"guidance_low": 0.1, "guidance_high": 0.9, "shift": 1.0, "precision": "fp32", "seed": 0}
+    row |= {"feature_extractor": "classifier:d1"}
     row |= {"extractor_accuracy": 0.985, "reference": "r1", "dataset": "digits", "network_evaluations": 36.0}
     row |= {"evaluated_at": BEGAN} | (settings or {})
     tables.append(store, "evaluations", [row | {"metric": metric, "value": value} for metric, value in values.items()])

@@ -120,7 +120,8 @@ def ended(store, plan, row_of, noon):
     alike = {
         "metric": "fid", "weights": "ema", "samples": evaluation.samples, "seed": 0, "sampler": sampler.name,
         "steps": sampler.steps, "guidance": sampler.guidance, "guidance_low": sampler.guidance_low,
-        "guidance_high": sampler.guidance_high, "shift": sampler.shift, "dataset_hash": sweep.dataset.hash,
+        "guidance_high": sampler.guidance_high, "shift": sampler.shift, "precision": sampler.precision,
+        "dataset_hash": sweep.dataset.hash,
     }  # fmt: skip
     for trial, status, value in zip(
         sweep.trials, ["succeeded", "succeeded", "failed", "running", "running"], [9.0, 4.0, 1.0, 2.0, 3.0], strict=True
