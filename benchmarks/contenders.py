@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from benchmarks.memory import optimizer_tensors
 from benchmarks.plain import PlainPixelTransformer, require_paper
 from unlatent.models import PixelTransformer, PixelTransformerConfig, SamplerConfig, flow, sample
+from unlatent.models.clipping import clipped_step, gradient_norm
 from unlatent.models.ema import update_ema
 from unlatent.models.published import to_published
 
@@ -46,6 +47,7 @@ class Contender:
     draw: Callable[[nn.Module, Tensor, Tensor, Tensor, SamplerConfig], Tensor]  # noise, labels, null labels
     rows: Callable[[SamplerConfig], int]  # that the network sees for one image
     fused: bool | None  # AdamW in one kernel; None: as PyTorch chooses
+    clipped: Callable[[torch.optim.AdamW, nn.Module], Tensor]  # an optimizer step; gives the norm before clipping
     average: Callable[[nn.Module, nn.Module], None]  # the mean, the network
     null_label: int
     dtype: torch.dtype  # of autocast; float32: none
@@ -80,8 +82,7 @@ class Contender:
         loss = self.loss(batch)
         loss.backward()
         after_backward()
-        norm = nn.utils.clip_grad_norm_(self.network.parameters(), CLIP_NORM)
-        self.optimizer.step()
+        norm = self.clipped(self.optimizer, self.network)
         self.average(self.ema, self.network)
         self.optimizer.zero_grad(set_to_none=True)
         return loss.detach(), norm
@@ -121,6 +122,7 @@ def make_contenders(
             draw=lambda network, noise, label, null, settings: sample(network, noise, label, settings, null),
             rows=SamplerConfig.network_evaluations,
             fused=True,
+            clipped=clipped_in_one,
             average=partial(update_ema, decay=EMA_DECAY),
             recomputes=recompute != "none",
         )
@@ -128,7 +130,15 @@ def make_contenders(
     for name, network in baselines.items():
         average = SideStreamAverage(device) if device.type == "cuda" else average_in_two
         contenders.append(
-            make(name=name, network=network, draw=doubled_ab2, rows=doubled_rows, fused=None, average=average)
+            make(
+                name=name,
+                network=network,
+                draw=doubled_ab2,
+                rows=doubled_rows,
+                fused=None,
+                clipped=clipped_in_two,
+                average=average,
+            )
         )
     for contender in contenders:
         contender.network.to(device)
@@ -167,6 +177,19 @@ def published_network(checkout: Path, config: PixelTransformerConfig) -> nn.Modu
         num_classes=config.classes,
         pit_adaln_post_modulation=config.modulation == "post",
     )
+
+
+def clipped_in_one(optimizer: torch.optim.AdamW, network: nn.Module) -> Tensor:
+    norm = gradient_norm(network.parameters())
+    clipped_step(optimizer, norm, CLIP_NORM)
+    return norm
+
+
+def clipped_in_two(optimizer: torch.optim.AdamW, network: nn.Module) -> Tensor:
+    """As the published trainer does: one pass to scale the gradients, then the step."""
+    norm = nn.utils.clip_grad_norm_(network.parameters(), CLIP_NORM)
+    optimizer.step()
+    return norm
 
 
 @torch.no_grad()

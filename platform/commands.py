@@ -196,7 +196,9 @@ def serve(overrides: Overrides = None) -> None:
     epilog="unlatent results runs --where \"status == 'succeeded'\" --sort forward_gflops --columns run_id,loss"
 )
 def results(
-    table: Annotated[str, typer.Argument(help="runs, steps, evaluations, sweeps, pipeline_steps or deployments")],
+    table: Annotated[
+        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps or deployments")
+    ],
     overrides: Overrides = None,
     where: Annotated[str | None, typer.Option(help="A condition, as pandas' DataFrame.query takes it")] = None,
     sort: Annotated[str | None, typer.Option(help="A column; -column sorts downwards")] = None,
@@ -230,7 +232,7 @@ def results(
 
 @app.command(epilog="unlatent compact steps")
 def compact(
-    table: Annotated[str, typer.Argument(help="steps, evaluations, pipeline_steps or deployments")],
+    table: Annotated[str, typer.Argument(help="steps, events, evaluations, pipeline_steps or deployments")],
     overrides: Overrides = None,
 ) -> None:
     """Merge a table's many small files into one; readers see every row once, all the while."""
@@ -240,7 +242,7 @@ def compact(
 
     store = Store(compose_config(overrides or []).store)
     tables.require_table(table)
-    merged = tables.compact(store, table, runs.finished_files(store) if table == "steps" else None)
+    merged = tables.compact(store, table, runs.finished_files(store, table) if table in ("steps", "events") else None)
     display.say(f"{table}: {merged} files merged")
 
 

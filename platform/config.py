@@ -57,6 +57,11 @@ class Config:
             raise ValueError(
                 f"train.batch_size={self.train.batch_size} cannot be shared by cluster.workers={self.cluster.workers}"
             )
+        share = self.train.batch_size // self.cluster.workers
+        if share % self.train.accumulate:
+            raise ValueError(
+                f"train.accumulate={self.train.accumulate} does not divide a worker's share of a batch, {share} images"
+            )
 
 
 class UnknownSettingError(ValueError):

@@ -1,5 +1,6 @@
 """What a training step changes, and the step."""
 
+import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from unlatent.models import flow
 from unlatent.models.alignment import AlignedNetwork, Projector, Teacher, alignment_loss
+from unlatent.models.clipping import clipped_step, gradient_norm
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.network import PixelTransformer
 from unlatent.models.precision import autocast
@@ -17,9 +19,12 @@ from unlatent.platform import checkpoints
 from unlatent.platform.averages import Averages
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import mix
-from unlatent.platform.optimization import TrainConfig, make_optimizer
+from unlatent.platform.optimization import TrainConfig, clip_norm, make_optimizer
+from unlatent.platform.spikes import NormGauge
 from unlatent.platform.store import Store
 from unlatent.platform.teachers import open_teacher
+
+COUNTS = ("images_seen", "step", "skipped")
 
 
 @dataclass
@@ -32,15 +37,18 @@ class Learner:
     optimizer: torch.optim.AdamW
     teacher: Teacher | None
     projector: Projector | None
+    gauge: NormGauge
     images_seen: int = 0
-    step: int = 0
+    step: int = 0  # of the optimizer, those not taken among them
+    skipped: int = 0  # of those, steps that were not taken
 
     def parameters(self) -> Iterable[nn.Parameter]:
         return self.model.parameters()
 
     def state(self) -> dict[str, Any]:
         """What a checkpoint keeps beside weights."""
-        state = {"optimizer": self.optimizer.state_dict(), "images_seen": self.images_seen, "step": self.step}
+        state = {name: getattr(self, name) for name in COUNTS}
+        state |= {"optimizer": self.optimizer.state_dict(), "gauge": self.gauge.state()}
         return state | ({"projector": self.projector.state_dict()} if self.projector is not None else {})
 
     def load(self, store: Store, checkpoint: Checkpoint) -> None:
@@ -51,7 +59,9 @@ class Learner:
         self.optimizer.load_state_dict(state["optimizer"])
         if self.projector is not None:
             self.projector.load_state_dict(state["projector"])
-        self.images_seen, self.step = state["images_seen"], state["step"]
+        self.gauge.load(state["gauge"])
+        for name in COUNTS:
+            setattr(self, name, state[name])
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,7 @@ class Losses:
 
     flow: Tensor
     grad_norm: Tensor  # before clipping
+    refused: Tensor  # 1 where the step was not taken, for its gradient
     alignment: Tensor | None = None  # 1 - cosine, before its weight
 
 
@@ -73,12 +84,14 @@ def make_learner(shape: PixelTransformerConfig, config: TrainConfig, device: tor
     if config.compile or (config.compile is None and on_gpu):
         network.compile()
     if not config.alignment.active:
-        return Learner(network, network, averages, make_optimizer(config, network.parameters()), None, None)
+        optimizer = make_optimizer(config, network.parameters())
+        return Learner(network, network, averages, optimizer, None, None, NormGauge(config.spikes.factor, device))
     teacher = open_aligned_teacher(config, device)
     projector = Projector(shape.width, config.alignment.hidden_width or shape.width, teacher.width).to(device)
     parameters = chain(network.parameters(), projector.parameters())
     model = AlignedNetwork(network, projector, config.alignment.block)
-    return Learner(network, model, averages, make_optimizer(config, parameters), teacher, projector)
+    optimizer, gauge = make_optimizer(config, parameters), NormGauge(config.spikes.factor, device)
+    return Learner(network, model, averages, optimizer, teacher, projector, gauge)
 
 
 def open_aligned_teacher(config: TrainConfig, device: torch.device) -> Any:
@@ -99,15 +112,42 @@ def train_step(config: TrainConfig, learner: Learner, images: Tensor, labels: Te
 
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
-    with autocast(device, config.precision):
-        flow_loss, alignment = losses(learner, data, noise, t, labels)
-    total = flow_loss if alignment is None else flow_loss + config.alignment.weight * alignment
     learner.optimizer.zero_grad(set_to_none=True)
-    total.backward()
-    grad_norm = nn.utils.clip_grad_norm_(learner.parameters(), config.clip_norm)
-    learner.optimizer.step()
+    flow_loss, alignment = add_gradients(config, learner, data, noise, t, labels)
+    grad_norm = gradient_norm(learner.parameters())
+    refused = learner.gauge.refuse(grad_norm)
+    clipped_step(learner.optimizer, grad_norm, clip_norm(config, learner.images_seen), refused)
     learner.averages.update(learner.network, learner.images_seen, learner.images_seen + config.batch_size)
-    return Losses(flow_loss, grad_norm, alignment)
+    return Losses(flow_loss, grad_norm, refused, alignment)
+
+
+def add_gradients(
+    config: TrainConfig, learner: Learner, data: Tensor, noise: Tensor, t: Tensor, label: Tensor
+) -> tuple[Tensor, Tensor | None]:
+    """Adds up the gradients of the batch's parts. Returns the means over the batch: of the flow, of the alignment."""
+    flows, alignments = [], []
+    parts = list(zip(*(each.chunk(config.accumulate) for each in (data, noise, t, label)), strict=True))
+    for number, part in enumerate(parts, start=1):
+        share = len(part[0]) / len(data)
+        with gradients_shared(learner.model, number == len(parts)):
+            with autocast(data.device, config.precision):
+                flow_loss, alignment = losses(learner, *part)
+            total = flow_loss if alignment is None else flow_loss + config.alignment.weight * alignment
+            (share * total).backward()
+        flows.append(share * flow_loss.detach())
+        alignments += [share * alignment.detach()] if alignment is not None else []
+    return sum_of(flows), sum_of(alignments) if alignments else None
+
+
+def gradients_shared(model: nn.Module, now: bool) -> contextlib.AbstractContextManager[None]:
+    """Data-parallel workers exchange gradients at the end of a backward pass: needed in that of the last part alone."""
+    if now or not isinstance(model, nn.parallel.DistributedDataParallel):
+        return contextlib.nullcontext()
+    return model.no_sync()
+
+
+def sum_of(parts: list[Tensor]) -> Tensor:
+    return torch.stack(parts).sum()
 
 
 def losses(learner: Learner, data: Tensor, noise: Tensor, t: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:

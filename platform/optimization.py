@@ -11,6 +11,7 @@ from unlatent.models.alignment import AlignmentConfig
 from unlatent.models.ema import exponent
 from unlatent.models.precision import PRECISIONS
 from unlatent.models.recomputation import RECOMPUTATIONS
+from unlatent.platform.spikes import SpikeConfig
 
 CHOICES = {
     "precision": tuple(PRECISIONS),
@@ -21,6 +22,7 @@ CHOICES = {
 AT_LEAST = {
     "total_images": 1,
     "batch_size": 1,
+    "accumulate": 1,
     "log_images": 1,
     "checkpoint_images": 1,
     "keep_checkpoints": 1,
@@ -39,12 +41,17 @@ class TrainConfig:
     seed: int = 0
     total_images: int = 409_600_000
     batch_size: int = 256  # images a step, over all workers
+    accumulate: int = 1  # parts that a worker takes its share of a batch in, for want of memory
     learning_rate: float = 1e-4
     schedule: str = "constant"  # or cosine, down to zero at total_images
     warmup_images: int = 0
     beta2: float = 0.999
     weight_decay: float = 0.0
     clip_norm: float = 1.0
+    drop_images: int | None = None  # from here on the next two hold; the paper: at 204,800,000, epoch 160
+    dropped_learning_rate: float = 1e-5
+    dropped_clip_norm: float = 0.5
+    spikes: SpikeConfig = field(default_factory=SpikeConfig)
     ema_decays: list[float] = field(default_factory=lambda: [0.9999])  # a step; the first one's mean is `ema`
     ema_power_widths: list[float] = field(default_factory=list)  # sigma_rel of power means, as 0.05 and 0.1
     label_drop: float = 0.1  # share of labels replaced by the null class, for guidance
@@ -71,7 +78,7 @@ class TrainConfig:
         for name, least in AT_LEAST.items():
             if getattr(self, name) < least:
                 raise ValueError(f"train.{name}={getattr(self, name)} is below {least}")
-        for name in ("learning_rate", "clip_norm", "time_std", "shift"):
+        for name in ("learning_rate", "clip_norm", "dropped_learning_rate", "dropped_clip_norm", "time_std", "shift"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"train.{name}={getattr(self, name)} is not above 0")
         for name in ("label_drop", "beta2"):
@@ -83,6 +90,12 @@ class TrainConfig:
             if getattr(self, name) not in values:
                 known = ("null" if value is None else value for value in values)
                 raise ValueError(f"train.{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
+
+        if self.drop_images is not None and (self.drop_images < 1 or self.schedule != "constant"):
+            raise ValueError(
+                f"train.drop_images={self.drop_images} with train.schedule={self.schedule}: a drop is at 1 or more, "
+                "and from a constant rate"
+            )
 
     def _require_averages(self) -> None:
         if not self.ema_decays or not all(0 <= decay < 1 for decay in self.ema_decays):
@@ -111,6 +124,15 @@ def learning_rate(config: TrainConfig, images_seen: int) -> float:
     """The rate of the step that starts at `images_seen`."""
     warm = min(1.0, (images_seen + config.batch_size) / config.warmup_images) if config.warmup_images else 1.0
     if config.schedule == "constant":
-        return config.learning_rate * warm
+        return warm * (config.dropped_learning_rate if has_dropped(config, images_seen) else config.learning_rate)
     done = min(1.0, images_seen / config.total_images)
     return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def clip_norm(config: TrainConfig, images_seen: int) -> float:
+    """The norm that gradients are clipped to, in the step that starts at `images_seen`."""
+    return config.dropped_clip_norm if has_dropped(config, images_seen) else config.clip_norm
+
+
+def has_dropped(config: TrainConfig, images_seen: int) -> bool:
+    return config.drop_images is not None and images_seen >= config.drop_images

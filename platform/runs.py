@@ -21,7 +21,7 @@ from unlatent.platform.store import Store
 
 # Settings that say how a run is watched, or by which of equivalent ways it computes what it does.
 WATCHED = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "grid_samples"}
-OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute"}
+OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "spikes"}
 
 DONE = ("succeeded", "stopped_early")
 
@@ -203,13 +203,26 @@ def outcome(store: Store, run_id: str) -> dict[str, Any]:
 
 
 def take_back_steps(store: Store, run_id: str, images_seen: int) -> None:
-    """Removes the steps of a run beyond a position: they are about to be made again."""
-    for name in tables.names(store, "steps"):
-        owner, _, start = name.rpartition(".")
-        if owner == run_id and int(start) >= images_seen:
-            tables.remove(store, "steps", name)
+    """Removes the steps of a run beyond a position, and those not taken: they are about to be made again."""
     beyond = (pc.field("run_id") == run_id) & (pc.field("images_seen") > images_seen)
-    tables.remove_rows(store, "steps", beyond)
+    made_again = {"steps": beyond, "events": beyond & (pc.field("event") == "step_skipped")}
+    for table, where in made_again.items():
+        for name in tables.names(store, table):
+            owner, _, start = name.rpartition(".")
+            if owner == run_id and int(start) >= images_seen:
+                tables.remove(store, table, name)
+        tables.remove_rows(store, table, where)
+
+
+def record_rollback(store: Store, event: dict[str, Any]) -> None:
+    """Keeps, for good, that a run goes back to its last checkpoint."""
+    tables.append(store, "events", [event | {"event": "rolled_back"}])
+
+
+def rollbacks(store: Store, run_id: str) -> int:
+    """How often a run has been rolled back."""
+    where = (pc.field("run_id") == run_id) & (pc.field("event") == "rolled_back")
+    return len(tables.read(store, "events", where))
 
 
 def update(store: Store, row: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -234,11 +247,11 @@ def mark_lost(store: Store) -> list[str]:
     return lost
 
 
-def finished_files(store: Store) -> frozenset[str]:
-    """Names in `steps` that no run is still adding to: those of runs that have ended, and of earlier compactions."""
+def finished_files(store: Store, table: str) -> frozenset[str]:
+    """Names in `steps` or `events` that no run adds to any more: of runs that have ended, and of compactions."""
     rows = tables.read(store, "runs")
     ended = {"", *rows["run_id"][rows["status"].isin(DONE)]}
-    return frozenset(name for name in tables.names(store, "steps") if name.rpartition(".")[0] in ended)
+    return frozenset(name for name in tables.names(store, table) if name.rpartition(".")[0] in ended)
 
 
 def find(store: Store, run_id: str) -> dict[str, Any]:

@@ -94,9 +94,20 @@ STEPS: Columns = {
     "alignment_loss": (REAL, "1 - cosine with a teacher's features, mean over the interval; null without a teacher"),
     "grad_norm": (REAL, "global, before clipping, mean over the interval"),
     "learning_rate": (REAL, "at the interval's end"),
+    "skipped": (WHOLE, "steps of the interval that were not taken; see `events`"),
     "images_per_s": (REAL, "over all workers"),
     "data_wait_share": (REAL, "share of the interval spent waiting for data"),
     "memory_bytes": (WHOLE, "peak so far of the first worker"),
+    "logged_at": (TIME, ""),
+}
+
+EVENTS: Columns = {
+    "run_id": (TEXT, ""),
+    "images_seen": (WHOLE, "after the step that it is about"),
+    "step": (WHOLE, ""),
+    "event": (TEXT, "step_skipped, or rolled_back to the last checkpoint at a lower rate"),
+    "reason": (TEXT, "non_finite or spike: a gradient that is not finite, or far above the typical one"),
+    "grad_norm": (REAL, "of that step, global, before clipping"),
     "logged_at": (TIME, ""),
 }
 
@@ -202,6 +213,7 @@ def table(columns: Columns, key: str | None = None) -> Table:
 TABLES = {
     "runs": table(RUNS, key="run_id"),
     "steps": table(STEPS),
+    "events": table(EVENTS),
     "evaluations": table(EVALUATIONS),
     "sweeps": table(SWEEPS, key="sweep"),
     "pipeline_steps": table(PIPELINE_STEPS),

@@ -1,4 +1,4 @@
-"""What a training run measures as it goes: rows of `steps`, one for each logged interval."""
+"""What a training run measures as it goes: rows of `steps`, one for each logged interval, and of `events`."""
 
 import math
 import time
@@ -20,6 +20,7 @@ class StepLog:
         self.run_id, self.device = run_id, device
         self.saved_at = images_seen  # where the rows not yet saved begin
         self.rows: list[dict[str, Any]] = []
+        self.events: list[dict[str, Any]] = []
         self.training_s = 0.0  # that those rows took
         self.begin_interval(images_seen)
 
@@ -40,43 +41,60 @@ class StepLog:
     def add(self, losses: Losses) -> None:
         self.losses.append(losses)
 
-    def end_interval(self, images_seen: int, step: int, learning_rate: float) -> dict[str, Any]:
-        """The interval as a row of `steps`; the next one begins.
+    def end_interval(self, images_seen: int, step: int, learning_rate: float) -> list[dict[str, Any]]:
+        """Adds the interval as a row of `steps`, and each step in it that was not taken as a row of `events`.
 
-        Raises FloatingPointError for a loss or a gradient that is not finite.
+        Returns those events; the next interval begins. Means are over the steps that were taken, and null for none.
         """
-        loss, grad_norm = mean([each.flow for each in self.losses]), mean([each.grad_norm for each in self.losses])
-        alignments = [each.alignment for each in self.losses if each.alignment is not None]
-        for name, value in (("loss", loss), ("gradient norm", grad_norm)):
-            if not math.isfinite(value):
-                raise FloatingPointError(
-                    f"the {name} is {value} at {images_seen:,} images; "
-                    f"a train.learning_rate below {learning_rate:g}, or a lower train.clip_norm, may help"
-                )
+        refused = [bool(each) for each in torch.stack([each.refused for each in self.losses]).tolist()]
+        taken = [each for each, left in zip(self.losses, refused, strict=True) if not left]
+        alignments = [each.alignment for each in taken if each.alignment is not None]
         elapsed_s = time.perf_counter() - self.started
-        row = {
-            "run_id": self.run_id,
-            "images_seen": images_seen,
-            "step": step,
-            "loss": loss,
-            "alignment_loss": mean(alignments) if alignments else None,
-            "grad_norm": grad_norm,
-            "learning_rate": learning_rate,
-            "images_per_s": (images_seen - self.began_at) / elapsed_s,
-            "data_wait_share": self.waited_s / elapsed_s,
-            "memory_bytes": memory_bytes(self.device),
-            "logged_at": now(),
-        }
-        self.rows.append(row)
+        events = self.events_of(refused, images_seen, step)
+        self.rows.append(
+            {
+                "run_id": self.run_id,
+                "images_seen": images_seen,
+                "step": step,
+                "loss": mean([each.flow for each in taken]),
+                "alignment_loss": mean(alignments),
+                "grad_norm": mean([each.grad_norm for each in taken]),
+                "learning_rate": learning_rate,
+                "skipped": len(events),
+                "images_per_s": (images_seen - self.began_at) / elapsed_s,
+                "data_wait_share": self.waited_s / elapsed_s,
+                "memory_bytes": memory_bytes(self.device),
+                "logged_at": now(),
+            }
+        )
+        self.events += events
         self.training_s += elapsed_s
         self.begin_interval(images_seen)
-        return row
+        return events
+
+    def events_of(self, refused: list[bool], images_seen: int, step: int) -> list[dict[str, Any]]:
+        batch_size = (images_seen - self.began_at) // len(refused)
+        events: list[dict[str, Any]] = []
+        for back, (losses, left) in enumerate(reversed(list(zip(self.losses, refused, strict=True)))):
+            if left:
+                norm = losses.grad_norm.item()
+                event = {
+                    "run_id": self.run_id,
+                    "images_seen": images_seen - back * batch_size,
+                    "step": step - back,
+                    "event": "step_skipped",
+                    "reason": "spike" if math.isfinite(norm) else "non_finite",
+                    "grad_norm": norm,
+                    "logged_at": now(),
+                }
+                events.insert(0, event)
+        return events
 
     def mark_saved(self, images_seen: int) -> None:
         """Forgets the rows, now in the table; saving and reporting are no part of the next interval."""
-        self.saved_at, self.rows, self.training_s = images_seen, [], 0.0
+        self.saved_at, self.rows, self.events, self.training_s = images_seen, [], [], 0.0
         self.begin_interval(images_seen)
 
 
-def mean(values: list[Tensor]) -> float:
-    return torch.stack(values).mean().item()
+def mean(values: list[Tensor]) -> float | None:
+    return torch.stack(values).mean().item() if values else None

@@ -124,7 +124,7 @@ def row(store: Store, table: str, key: str) -> Row | None:
 
 
 def table(name: str, store: str | Path = "store") -> pd.DataFrame:
-    """A results table as a DataFrame: `runs`, `steps`, `evaluations`, `sweeps`, `pipeline_steps` or `deployments`."""
+    """A results table as a DataFrame, by its name: `runs`, `steps`, `evaluations` and the others of `TABLES`."""
     require_results(Store(store))
     return read(Store(store), name)
 

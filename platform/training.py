@@ -5,6 +5,7 @@ would have seen, and a checkpoint needs no generator's state. Steps reach the ta
 covers them: a killed run takes back what it had logged beyond its last checkpoint, and logs it again.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,6 +22,7 @@ from unlatent.platform.generation import draw_noise, image_grid, to_bytes, to_pn
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
 from unlatent.platform.runs import Run
+from unlatent.platform.spikes import RollBackError, act
 from unlatent.platform.step_log import StepLog
 from unlatent.platform.store import Store
 
@@ -40,8 +42,14 @@ def train(run: Run, store: Store, worker: Worker) -> None:
     """Trains to the end, from the last whole checkpoint if there is one, and keeps the run's row true all the while."""
     leads = worker.rank == 0
     row = runs.begin(store, run, device_name(worker.device)) if leads else {}
+    rollbacks = runs.rollbacks(store, run.run_id)
     try:
-        learn(run, store, worker, row)
+        while True:
+            try:
+                learn(run, store, worker, row, rollbacks)
+                break
+            except RollBackError:
+                rollbacks += 1
     except SystemExit:  # how Ray Tune ends a trial: one that its scheduler has stopped, or one at the end of its budget
         if leads:
             ended = row["images_seen"] >= run.config.train.total_images
@@ -55,8 +63,11 @@ def train(run: Run, store: Store, worker: Worker) -> None:
         runs.end(store, row, "succeeded")
 
 
-def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any]) -> None:
-    """The loop itself."""
+def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks: int) -> None:
+    """The loop itself.
+
+    Raises RollBackError where it is to be entered again.
+    """
     config, leads = run.config.train, worker.rank == 0
     learner = make_learner(run.config.model, config, worker.device)
     learner.model = worker.wrap(learner.model)
@@ -71,20 +82,37 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any]) -> None:
     log = StepLog(run.run_id, learner.images_seen, worker.device)
 
     for images, labels in log.timed(batches(split, order, run.config.data.workers)):
-        rate = learning_rate(config, learner.images_seen)
+        rate = learning_rate(config, learner.images_seen) * config.spikes.lowered**rollbacks
         log.add(train_step(config, learner, images.to(worker.device), labels.to(worker.device), worker.rank, rate))
         learner.images_seen += config.batch_size
         learner.step += 1
         ends = learner.images_seen >= config.total_images
         saves = ends or crosses(learner.images_seen, config.batch_size, config.checkpoint_images)
         if saves or crosses(learner.images_seen, config.batch_size, config.log_images):
-            step = log.end_interval(learner.images_seen, learner.step, rate)
+            refused = log.end_interval(learner.images_seen, learner.step, rate)
+            learner.skipped += len(refused)
             if leads:
-                publish(store, config, step)
+                publish(store, config, log.rows[-1])
+            try:
+                act(config.spikes, refused, learner.skipped, rollbacks, config.total_images)
+            except (RollBackError, FloatingPointError) as decided:
+                if leads:
+                    record(store, log, decided)
+                raise
         if saves:
             checkpoint = save(run, store, learner, log, row) if leads else None
             worker.report(checkpoint)
             log.mark_saved(learner.images_seen)
+
+
+def record(store: Store, log: StepLog, decided: RollBackError | FloatingPointError) -> None:
+    """Puts on record why a run goes back or stops."""
+    last = log.events[-1]
+    if isinstance(decided, RollBackError):
+        runs.record_rollback(store, last)
+        print(f"{log.run_id}: {last['reason']} gradient at {last['images_seen']:,} images; going back", flush=True)
+    else:
+        append_rows(store, log)
 
 
 def crosses(images_seen: int, batch_size: int, every: int) -> bool:
@@ -93,7 +121,8 @@ def crosses(images_seen: int, batch_size: int, every: int) -> bool:
 
 
 def publish(store: Store, config: TrainConfig, step: dict[str, Any]) -> None:
-    state = progress.Progress(step["images_seen"], config.total_images, step["loss"], step["images_per_s"])
+    loss = math.nan if step["loss"] is None else step["loss"]
+    state = progress.Progress(step["images_seen"], config.total_images, loss, step["images_per_s"])
     progress.publish(store, step["run_id"], state)
 
 
@@ -113,9 +142,16 @@ def resume(store: Store, run: Run, learner: Learner, leads: bool) -> Checkpoint 
     return checkpoint
 
 
+def append_rows(store: Store, log: StepLog) -> None:
+    """Writes what was logged since the last checkpoint, in the place of what another attempt had written of it."""
+    for table, rows in (("steps", log.rows), ("events", log.events)):
+        if rows:
+            tables.append(store, table, rows, name=f"{log.run_id}.{log.saved_at:012d}")
+
+
 def save(run: Run, store: Store, learner: Learner, log: StepLog, row: dict[str, Any]) -> Checkpoint:
     """Writes the steps since the last checkpoint, the checkpoint, a grid of samples, and the run's row."""
-    tables.append(store, "steps", log.rows, name=f"{run.run_id}.{log.saved_at:012d}")
+    append_rows(store, log)
     weights = {"raw": learner.network.state_dict()} | learner.averages.weights()
     learner.averages.save_snapshots(store, run.run_id, learner.images_seen)
     checkpoint = checkpoints.save(

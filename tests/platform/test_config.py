@@ -30,6 +30,8 @@ def test_the_model_takes_its_size_from_the_data(tmp_path):
         ("model.compaction.window=3", "window=3 does not divide patch_size=4"),
         ("train.schedule=linear", "train.schedule='linear' is not one of constant, cosine"),
         ("train.total_images=0", "train.total_images=0 is below 1"),
+        ("train.accumulate=5", "train.accumulate=5 does not divide a worker's share of a batch, 32 images"),
+        ("train.spikes.action=wait", "train.spikes.action='wait'"),
         ("cluster.workers=3", "train.batch_size=32 cannot be shared by cluster.workers=3"),
         ("model.image_size=16", "set data.image_size"),
         ("sampler.name=ddim", "ab2"),
