@@ -5,6 +5,7 @@ import pandas as pd
 SHOWN = {
     "runs": "run_id status patch_size window attention forward_gflops images_seen loss images_per_s started_at",
     "steps": "run_id images_seen loss grad_norm learning_rate images_per_s data_wait_share",
+    "events": "run_id images_seen step event reason grad_norm logged_at",
     "evaluations": "run_id images_seen metric value samples sampler steps guidance feature_extractor",
     "sweeps": "sweep status trials succeeded failed metric best_value best_run_id duration_s",
     "pipeline_steps": "pipeline step action reason duration_s started_at",

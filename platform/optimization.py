@@ -38,6 +38,7 @@ class TrainConfig:
     """The defaults are the paper's class-conditional recipe at 256² (arXiv 2511.20645)."""
 
     run: str | None = None  # a name of your own; without one, the hash of model, data and training settings
+    start: str | None = None  # a checkpoint's path in the store, whose weights to begin with; None: random ones
     seed: int = 0
     total_images: int = 409_600_000
     batch_size: int = 256  # images a step, over all workers

@@ -15,6 +15,7 @@ from unlatent.platform.datasets import open_dataset
 from unlatent.platform.display import say, training_bar
 from unlatent.platform.provenance import is_gone
 from unlatent.platform.runs import Run, plan_run
+from unlatent.platform.starting import find_start
 from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
 
@@ -39,12 +40,17 @@ def train_on_ray(config: Config) -> str:
 
 
 def say_start(store: Store, run: Run) -> None:
-    """Says, before the long part, whether the run is a fresh one or where it goes on."""
+    """Says, before the long part, whether the run is a fresh one or where it goes on.
+
+    Raises ValueError for weights to begin with that are not there, or of another network.
+    """
     checkpoint, passed_over = checkpoints.newest(store, run.run_id)
     for line in passed_over:
         say(line)
-    seen = f"resumed at {checkpoint.images_seen:,} images from {checkpoint.path}" if checkpoint else "fresh"
-    say(f"{run.run_id}: {seen}; {run.config.train.total_images:,} images of {run.dataset.name}")
+    if checkpoint is None and run.config.train.start:
+        find_start(store, run.config.train.start, run.config.model)
+    length = f"{run.config.train.total_images:,} images of {run.dataset.name}"
+    say(f"{run.run_id}: {runs.beginning(run, checkpoint)}; {length}")
 
 
 def fit(config: Config, store: Store, run: Run, cpus: float) -> None:

@@ -56,6 +56,13 @@ def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
     return Run(run_id, fitted, dataset, identity, sweep)
 
 
+def beginning(run: Run, checkpoint: Checkpoint | None) -> str:
+    """Whether a run goes on, from where, or is a fresh one."""
+    if checkpoint:
+        return f"resumed at {checkpoint.images_seen:,} images from {checkpoint.path}"
+    return f"fresh, with the weights of {run.config.train.start}" if run.config.train.start else "fresh"
+
+
 def flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for name, value in tree.items():

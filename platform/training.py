@@ -23,6 +23,7 @@ from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
 from unlatent.platform.runs import Run
 from unlatent.platform.spikes import RollBackError, act
+from unlatent.platform.starting import find_start, take_up
 from unlatent.platform.step_log import StepLog
 from unlatent.platform.store import Store
 
@@ -129,15 +130,17 @@ def publish(store: Store, config: TrainConfig, step: dict[str, Any]) -> None:
 def resume(store: Store, run: Run, learner: Learner, leads: bool) -> Checkpoint | None:
     """Takes up the last whole checkpoint, and takes back the steps logged beyond it."""
     checkpoint, passed_over = checkpoints.newest(store, run.run_id)
+    start = run.config.train.start
     if checkpoint:
         learner.load(store, checkpoint)
+    elif start:
+        take_up(store, find_start(store, start, run.config.model), learner)
     if leads:
         for folder in (checkpoints.folder(run.run_id), checkpoints.snapshot_folder(run.run_id)):
             store.delete_unfinished(folder)
         for line in passed_over:
             print(line, flush=True)
-        where = f"resumed at {learner.images_seen:,} images from {checkpoint.path}" if checkpoint else "fresh"
-        print(f"{run.run_id}: {where}", flush=True)
+        print(f"{run.run_id}: {runs.beginning(run, checkpoint)}", flush=True)
         runs.take_back_steps(store, run.run_id, learner.images_seen)
     return checkpoint
 
