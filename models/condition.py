@@ -23,23 +23,24 @@ def as_text(condition: Condition) -> Text:
     return condition if isinstance(condition, Text) else Text(condition)
 
 
-def join_conditions(first: Condition, second: Condition) -> Condition:
-    """Both one after the other along the batch, as for a guided step.
+def can_be_joined(first: Condition, second: Condition) -> bool:
+    """Whether both can be rows of one batch: texts of two lengths cannot, for not every network masks padding."""
+    if not isinstance(first, Text) and not isinstance(second, Text):
+        return first.shape[1:] == second.shape[1:]
+    return as_text(first).tokens.shape[1:] == as_text(second).tokens.shape[1:]
 
-    Texts of different lengths are padded to the longer, and the padding masked.
-    """
-    if not isinstance(first, Text) and not isinstance(second, Text) and first.shape[1:] == second.shape[1:]:
+
+def join_conditions(first: Condition, second: Condition) -> Condition:
+    """Both, one after the other along the batch, as for a guided step."""
+    assert can_be_joined(first, second)
+    if not isinstance(first, Text) and not isinstance(second, Text):
         return torch.cat([first, second])
     first, second = as_text(first), as_text(second)
-    longest = max(first.tokens.shape[1], second.tokens.shape[1])
-    if first.mask is None and second.mask is None and first.tokens.shape[1] == second.tokens.shape[1]:
-        return Text(torch.cat([first.tokens, second.tokens]))
-    both = [padded(text, longest) for text in (first, second)]
-    return Text(torch.cat([tokens for tokens, _ in both]), torch.cat([mask for _, mask in both]))
+    tokens = torch.cat([first.tokens, second.tokens])
+    if first.mask is None and second.mask is None:
+        return Text(tokens)
+    return Text(tokens, torch.cat([mask_of(first), mask_of(second)]))
 
 
-def padded(text: Text, length: int) -> tuple[Tensor, Tensor]:
-    """Tokens and mask, filled up to `length` tokens."""
-    missing = length - text.tokens.shape[1]
-    mask = text.mask if text.mask is not None else text.tokens.new_ones(text.tokens.shape[:2], dtype=torch.bool)
-    return torch.nn.functional.pad(text.tokens, (0, 0, 0, missing)), torch.nn.functional.pad(mask, (0, missing))
+def mask_of(text: Text) -> Tensor:
+    return text.mask if text.mask is not None else text.tokens.new_ones(text.tokens.shape[:2], dtype=torch.bool)

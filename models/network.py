@@ -117,6 +117,9 @@ class PixelTransformer(nn.Module):
 
     def _read_text(self, given: Text, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Text tokens (B, T, D), their positions, and which of text and patches may be seen, (B, T + L)."""
+        if given.tokens.ndim != 3 or given.tokens.shape[2] != self.config.text.width:
+            shape, width = tuple(given.tokens.shape), self.config.text.width
+            raise ValueError(f"text tokens of shape {shape} are not (B, T, {width}), with text.width={width}")
         count = given.tokens.shape[1]
         if count > self.config.text.tokens:
             raise ValueError(f"a text of {count} tokens is longer than text.tokens={self.config.text.tokens}")

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unlatent.models.condition import Condition, join_conditions
+from unlatent.models.condition import Condition, can_be_joined, join_conditions
 from unlatent.models.config import listed, require_at_least
 from unlatent.models.flow import shift_time
 from unlatent.models.precision import PRECISIONS, autocast
@@ -175,9 +175,13 @@ def guided_velocity(
     if not settings.guides(t):
         return plain_velocity(network, x, t, condition, settings.precision)
     assert unconditional is not None
-    both_conditions = join_conditions(condition, unconditional)
-    both = plain_velocity(network, torch.cat([x, x]), t, both_conditions, settings.precision)
-    with_condition, without = both.chunk(2)
+    if can_be_joined(condition, unconditional):
+        both_conditions = join_conditions(condition, unconditional)
+        both = plain_velocity(network, torch.cat([x, x]), t, both_conditions, settings.precision)
+        with_condition, without = both.chunk(2)
+    else:
+        with_condition = plain_velocity(network, x, t, condition, settings.precision)
+        without = plain_velocity(network, x, t, unconditional, settings.precision)
     return without + settings.guidance * (with_condition - without)
 
 

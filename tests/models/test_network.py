@@ -191,6 +191,15 @@ def test_a_text_that_is_too_long_is_refused(make_config, make_inputs):
         network(x, t, torch.randn(1, 8, 12))
 
 
+@pytest.mark.parametrize("tokens", [torch.zeros(1, 7, 13), torch.zeros(1, 12), torch.zeros(1)])
+def test_tokens_of_another_shape_are_refused(make_config, make_inputs, tokens):
+    network = PixelTransformer(make_config(condition="text", text=TextConfig(width=12, tokens=7)))
+    x, t, _ = make_inputs(network.config, 1)
+
+    with pytest.raises(ValueError, match=r"are not \(B, T, 12\), with text\.width=12"):
+        network(x, t, tokens)
+
+
 def test_condition_and_time_change_the_velocity(config, make_network, make_inputs):
     network = make_network(config)
     x, t, _ = make_inputs(config, 1)

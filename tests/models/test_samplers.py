@@ -4,8 +4,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from unlatent.models import SamplerConfig, Text, sample
-from unlatent.models.samplers import STEPS, Point, dpmpp_2m, euler
+from unlatent.models import SamplerConfig, Text, TextConfig, sample
+from unlatent.models.samplers import STEPS, Point, dpmpp_2m, euler, guided_velocity
 
 NULL = 10
 LABELS = torch.tensor([3, 7])
@@ -196,18 +196,18 @@ def test_guidance_goes_beyond_the_class():
     torch.testing.assert_close(image, noise + (1 + 1 + 3 + 1) / 4)
 
 
-def test_a_text_is_guided_away_from_one_of_another_length():
-    def network(x, t, text):
-        said = text.tokens.masked_fill(~text.mask[..., None], 100.0).clamp(max=9).mean(dim=(1, 2))
-        return said[:, None, None, None].expand_as(x)
+@pytest.mark.parametrize("mask_padding", [True, False])
+@pytest.mark.parametrize("avoided", [1, 3, 5])
+def test_guidance_is_between_the_two_texts_as_each_is_read_alone(make_config, make_network, mask_padding, avoided):
+    text = TextConfig(width=12, tokens=5, mask_padding=mask_padding)
+    network = make_network(make_config(condition="text", text=text))
+    x, wanted, other = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 12), torch.randn(2, avoided, 12)
+    t, settings = torch.full((2,), 0.5), SamplerConfig(guidance=3.0)
 
-    wanted = Text(torch.full((1, 4, 3), 2.0), torch.tensor([[True, True, True, True]]))
-    avoided = Text(torch.full((1, 2, 3), 1.0))  # padded with two tokens, which the network reads as 9
-    settings = SamplerConfig(name="dpmpp_2m", steps=5, guidance=3.0, guidance_low=0.0)
+    guided = guided_velocity(network, x, 0.5, Text(wanted), settings, Text(other))
 
-    image = sample(network, torch.zeros(1, 1, 2, 2), wanted, settings, avoided)
-
-    torch.testing.assert_close(image, torch.full_like(image, 0.999 * (5 + 3 * (2 - 5))))
+    towards, away = network(x, t, Text(wanted)), network(x, t, Text(other))
+    torch.testing.assert_close(guided, away + 3 * (towards - away), rtol=1e-4, atol=1e-5)
 
 
 def test_guidance_with_nothing_to_guide_away_from_is_refused():
