@@ -11,12 +11,14 @@ from unlatent.models.alignment import AlignmentConfig
 from unlatent.models.ema import exponent
 from unlatent.models.precision import PRECISIONS
 from unlatent.models.recomputation import RECOMPUTATIONS
+from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.spikes import SpikeConfig
 
 CHOICES = {
     "precision": tuple(PRECISIONS),
     "schedule": ("constant", "cosine"),
     "recompute": (*RECOMPUTATIONS, None),
+    "keep_best_by": tuple(DIRECTIONS),
 }
 
 AT_LEAST = {
@@ -26,6 +28,7 @@ AT_LEAST = {
     "log_images": 1,
     "checkpoint_images": 1,
     "keep_checkpoints": 1,
+    "keep_best": 0,
     "grid_samples": 1,
     "seed": 0,
     "warmup_images": 0,
@@ -66,6 +69,8 @@ class TrainConfig:
     log_images: int = 25_600  # a row of `steps`, every so many images
     checkpoint_images: int = 1_280_000  # a checkpoint and a grid of samples, every so many
     keep_checkpoints: int = 3  # the last ones
+    keep_best: int = 1  # besides those, so many with the best values in `evaluations`; 0: none
+    keep_best_by: str = "fid"  # the metric
     grid_samples: int = 40  # images in a grid, from fixed noise and classes
 
     def __post_init__(self) -> None:

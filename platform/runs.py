@@ -20,7 +20,7 @@ from unlatent.platform.schemas import RUNS
 from unlatent.platform.store import Store
 
 # Settings that say how a run is watched, or by which of equivalent ways it computes what it does.
-WATCHED = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "grid_samples"}
+WATCHED = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "keep_best", "keep_best_by", "grid_samples"}
 OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "spikes"}
 
 DONE = ("succeeded", "stopped_early")
@@ -240,6 +240,14 @@ def update(store: Store, row: dict[str, Any], changes: dict[str, Any]) -> None:
 
 def end(store: Store, row: dict[str, Any], status: str, error: str | None = None) -> None:
     update(store, row, {"status": status, "error": error, "ended_at": now()})
+
+
+def end_failed(store: Store, row: dict[str, Any], error: Exception) -> None:
+    """Puts on record why a run failed; where the store takes no more, in words alone."""
+    try:
+        end(store, row, "failed", f"{type(error).__name__}: {error}")
+    except OSError as unwritten:
+        print(f"{row['run_id']}: its row cannot say that it failed: {unwritten}", flush=True)
 
 
 def mark_lost(store: Store) -> list[str]:

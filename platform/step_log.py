@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,6 +12,16 @@ from torch import Tensor
 from unlatent.platform.devices import memory_bytes
 from unlatent.platform.learner import Losses
 from unlatent.platform.provenance import now
+
+
+@dataclass(frozen=True)
+class Logged:
+    """What was logged between two checkpoints."""
+
+    saved_at: int  # images seen at the first
+    rows: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    training_s: float
 
 
 class StepLog:
@@ -90,8 +101,12 @@ class StepLog:
                 events.insert(0, event)
         return events
 
+    def take(self) -> Logged:
+        """What was logged since the last checkpoint; it stays here until `mark_saved`."""
+        return Logged(self.saved_at, self.rows, self.events, self.training_s)
+
     def mark_saved(self, images_seen: int) -> None:
-        """Forgets the rows, now in the table; saving and reporting are no part of the next interval."""
+        """Begins anew, with rows of its own; saving and reporting are no part of the next interval."""
         self.saved_at, self.rows, self.events, self.training_s = images_seen, [], [], 0.0
         self.begin_interval(images_seen)
 

@@ -126,7 +126,7 @@ def run_trial(settings: dict[str, Any]) -> None:
         tune.report({"images_seen": checkpoint.images_seen, given["metric"]: value})
 
     with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
-        train(run, store, Worker(report=report))
+        train(run, store, Worker(report=report, reports_at_once=True))
 
 
 def measure(store: Store, dataset: Dataset, config: Config, checkpoint: str, metric: str) -> float:
