@@ -107,15 +107,15 @@ def identity_path(run_id: str) -> str:
     return f"artifacts/{run_id}/identity.json"
 
 
-def begin(store: Store, run: Run, device: str) -> dict[str, Any]:
+def begin(store: Store, run: Run, device: str, workers: int = 1) -> dict[str, Any]:
     """Writes the row of a run that starts or goes on. Returns it."""
     refuse_other_settings(store, run)
     with store.lock(f"artifacts/{run.run_id}/.begin.lock"):
         wait_for_other_process(store, run.run_id)
-        return write_first_row(store, run, device)
+        return write_first_row(store, run, device, workers)
 
 
-def write_first_row(store: Store, run: Run, device: str) -> dict[str, Any]:
+def write_first_row(store: Store, run: Run, device: str, workers: int) -> dict[str, Any]:
     store.write_bytes(identity_path(run.run_id), json.dumps(run.identity).encode())
     before = tables.row(store, "runs", run.run_id) or {}
     row: dict[str, Any] = dict.fromkeys(RUNS)
@@ -132,7 +132,7 @@ def write_first_row(store: Store, run: Run, device: str) -> dict[str, Any]:
         "dataset_hash": run.dataset.hash,
         "images_seen": 0,
         "device": device,
-        "workers": run.config.cluster.workers,
+        "workers": workers,
         **knobs(run.config),
         **costs(run.config),
         **provenance(),

@@ -77,7 +77,7 @@ RUNS: Columns = {
     "checkpoint": (TEXT, "the last one, relative to the store"),
     "checkpoint_hash": (TEXT, ""),
     "device": (TEXT, "name of the device of one worker"),
-    "workers": (WHOLE, "data-parallel workers"),
+    "workers": (WHOLE, "data-parallel workers, as of the last start"),
     **PROVENANCE,
     "pid": (WHOLE, "process of the first worker"),
     "process_started_at": (TIME, "tells that process from a later one of the same number"),

@@ -44,7 +44,7 @@ class Worker:
 def train(run: Run, store: Store, worker: Worker) -> None:
     """Trains to the end, from the last whole checkpoint if there is one, and keeps the run's row true all the while."""
     leads = worker.rank == 0
-    row = runs.begin(store, run, device_name(worker.device)) if leads else {}
+    row = runs.begin(store, run, device_name(worker.device), worker.world) if leads else {}
     rollbacks = runs.rollbacks(store, run.run_id)
     try:
         while True:

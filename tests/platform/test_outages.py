@@ -1,4 +1,4 @@
-"""An S3 server that goes away in the middle of training and comes back: one that hangs, and one that cannot be reached."""
+"""An S3 server that hangs, or cannot be reached, in the middle of training, and comes back."""
 
 import contextlib
 import re
