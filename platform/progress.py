@@ -17,6 +17,10 @@ class Progress:
     total_images: int
     loss: float
     images_per_s: float
+    grad_norm: float
+    data_wait_share: float
+    mfu: float
+    memory_bytes: int
 
     @property
     def seconds_left(self) -> float:

@@ -7,12 +7,13 @@ covers them: a killed run takes back what it had logged beyond its last checkpoi
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import torch
 from torch import nn
 
+from unlatent.models import cost
 from unlatent.models.samplers import sample
 from unlatent.platform import checkpoints, progress, runs, tables
 from unlatent.platform.checkpoints import Checkpoint
@@ -21,11 +22,14 @@ from unlatent.platform.devices import device_name, local_device
 from unlatent.platform.generation import draw_noise, image_grid, to_bytes, to_png
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
+from unlatent.platform.peak_flops import peak_flops
 from unlatent.platform.runs import Run
 from unlatent.platform.spikes import RollBackError, act
 from unlatent.platform.starting import find_start, take_up
 from unlatent.platform.step_log import StepLog
 from unlatent.platform.store import Store
+from unlatent.platform.tracking.feed import Feed
+from unlatent.platform.tracking.interval import Interval
 
 
 @dataclass
@@ -44,27 +48,31 @@ def train(run: Run, store: Store, worker: Worker) -> None:
     leads = worker.rank == 0
     row = runs.begin(store, run, device_name(worker.device)) if leads else {}
     rollbacks = runs.rollbacks(store, run.run_id)
+    feed = Feed(store, run, run.config.train.trackers if leads else [])
     try:
         while True:
             try:
-                learn(run, store, worker, row, rollbacks)
+                learn(run, store, worker, row, feed, rollbacks)
                 break
             except RollBackError:
                 rollbacks += 1
     except SystemExit:  # how Ray Tune ends a trial: one that its scheduler has stopped, or one at the end of its budget
         if leads:
+            feed.close(True)
             ended = row["images_seen"] >= run.config.train.total_images
             runs.end(store, row, "succeeded" if ended else "stopped_early")
         raise
     except Exception as error:
         if leads:
+            feed.close(False)
             runs.end(store, row, "failed", f"{type(error).__name__}: {error}")
         raise
     if leads:
+        feed.close(True)
         runs.end(store, row, "succeeded")
 
 
-def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks: int) -> None:
+def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Feed, rollbacks: int) -> None:
     """The loop itself.
 
     Raises RollBackError where it is to be entered again.
@@ -73,6 +81,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks
     learner = make_learner(run.config.model, config, worker.device)
     learner.model = worker.wrap(learner.model)
     checkpoint = resume(store, run, learner, leads)
+    feed.resume(learner.images_seen)
     if leads and checkpoint:
         runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run.run_id)})
     if checkpoint and learner.images_seen >= config.total_images:
@@ -80,7 +89,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     split = run.dataset.train
     order = BatchOrder(len(split), config.seed, config.batch_size, positions, worker.rank, worker.world)
-    log = StepLog(run.run_id, learner.images_seen, worker.device)
+    log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker))
 
     for images, labels in log.timed(batches(split, order, run.config.data.workers)):
         rate = learning_rate(config, learner.images_seen) * config.spikes.lowered**rollbacks
@@ -98,22 +107,28 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks
                 act(config.spikes, refused, learner.skipped, rollbacks, config.total_images)
             except (RollBackError, FloatingPointError) as decided:
                 if leads:
-                    record(store, log, decided)
+                    record(store, log, feed, decided)
                 raise
         if saves:
-            checkpoint = save(run, store, learner, log, row) if leads else None
+            checkpoint = save(run, store, learner, log, feed, row) if leads else None
             worker.report(checkpoint)
             log.mark_saved(learner.images_seen)
 
 
-def record(store: Store, log: StepLog, decided: RollBackError | FloatingPointError) -> None:
+def top_images_per_s(run: Run, worker: Worker) -> float:
+    """What the workers would train on together, if they did nothing but multiply matrices as fast as they can."""
+    peak = peak_flops(worker.device, run.config.train.precision) * worker.world
+    return peak / (cost.training_gflops(run.config.model) * 1e9)
+
+
+def record(store: Store, log: StepLog, feed: Feed, decided: RollBackError | FloatingPointError) -> None:
     """Puts on record why a run goes back or stops."""
     last = log.events[-1]
     if isinstance(decided, RollBackError):
         runs.record_rollback(store, last)
         print(f"{log.run_id}: {last['reason']} gradient at {last['images_seen']:,} images; going back", flush=True)
     else:
-        append_rows(store, log)
+        append_rows(store, log, feed)
 
 
 def crosses(images_seen: int, batch_size: int, every: int) -> bool:
@@ -122,8 +137,9 @@ def crosses(images_seen: int, batch_size: int, every: int) -> bool:
 
 
 def publish(store: Store, config: TrainConfig, step: dict[str, Any]) -> None:
-    loss = math.nan if step["loss"] is None else step["loss"]
-    state = progress.Progress(step["images_seen"], config.total_images, loss, step["images_per_s"])
+    shown = {item.name: step.get(item.name) for item in fields(progress.Progress)}
+    known = {name: math.nan if value is None else value for name, value in shown.items()}
+    state = progress.Progress(**known | {"total_images": config.total_images})
     progress.publish(store, step["run_id"], state)
 
 
@@ -145,23 +161,25 @@ def resume(store: Store, run: Run, learner: Learner, leads: bool) -> Checkpoint 
     return checkpoint
 
 
-def append_rows(store: Store, log: StepLog) -> None:
+def append_rows(store: Store, log: StepLog, feed: Feed, grid: bytes | None = None) -> None:
     """Writes what was logged since the last checkpoint, in the place of what another attempt had written of it."""
     for table, rows in (("steps", log.rows), ("events", log.events)):
         if rows:
             tables.append(store, table, rows, name=f"{log.run_id}.{log.saved_at:012d}")
+    feed.add(Interval(log.saved_at, log.rows[-1]["images_seen"], log.rows, log.events, grid))
 
 
-def save(run: Run, store: Store, learner: Learner, log: StepLog, row: dict[str, Any]) -> Checkpoint:
-    """Writes the steps since the last checkpoint, the checkpoint, a grid of samples, and the run's row."""
-    append_rows(store, log)
+def save(
+    run: Run, store: Store, learner: Learner, log: StepLog, feed: Feed, row: dict[str, Any]
+) -> Checkpoint:
+    """Writes a grid of samples, the steps since the last checkpoint, the checkpoint, and the run's row."""
+    append_rows(store, log, feed, save_grid(run, store, learner))
     weights = {"raw": learner.network.state_dict()} | learner.averages.weights()
     learner.averages.save_snapshots(store, run.run_id, learner.images_seen)
     checkpoint = checkpoints.save(
         store, run.run_id, learner.images_seen, weights, learner.state(), row["config"], run.dataset.classes
     )
     checkpoints.prune(store, run.run_id, run.config.train.keep_checkpoints)
-    save_grid(run, store, learner)
     changes = {
         "loss": log.rows[-1]["loss"],
         "images_per_s": (learner.images_seen - log.saved_at) / log.training_s,
@@ -174,13 +192,14 @@ def save(run: Run, store: Store, learner: Learner, log: StepLog, row: dict[str, 
 
 
 @torch.inference_mode()
-def save_grid(run: Run, store: Store, learner: Learner) -> None:
-    """Draws samples from the same noise and classes at every checkpoint."""
+def save_grid(run: Run, store: Store, learner: Learner) -> bytes:
+    """Draws samples from the same noise and classes at every checkpoint. Returns them as PNG."""
     config, count = run.config.model, run.config.train.grid_samples
     network = learner.averages.main
     device = next(network.parameters()).device
     noise = draw_noise(range(count), config.channels, config.image_size).to(device)
     labels = torch.arange(count, device=device) % config.classes
     images = to_bytes(sample(network, noise, labels, run.config.sampler, network.unconditional(labels))).cpu()
-    grid = image_grid(images, columns=min(10, count), scale=max(1, 32 // config.image_size))
-    store.write_bytes(f"artifacts/{run.run_id}/samples/{learner.images_seen:012d}.png", to_png(grid))
+    grid = to_png(image_grid(images, columns=min(10, count), scale=max(1, 32 // config.image_size)))
+    store.write_bytes(f"artifacts/{run.run_id}/samples/{learner.images_seen:012d}.png", grid)
+    return grid
