@@ -169,9 +169,7 @@ def append_rows(store: Store, log: StepLog, feed: Feed, grid: bytes | None = Non
     feed.add(Interval(log.saved_at, log.rows[-1]["images_seen"], log.rows, log.events, grid))
 
 
-def save(
-    run: Run, store: Store, learner: Learner, log: StepLog, feed: Feed, row: dict[str, Any]
-) -> Checkpoint:
+def save(run: Run, store: Store, learner: Learner, log: StepLog, feed: Feed, row: dict[str, Any]) -> Checkpoint:
     """Writes a grid of samples, the steps since the last checkpoint, the checkpoint, and the run's row."""
     append_rows(store, log, feed, save_grid(run, store, learner))
     weights = {"raw": learner.network.state_dict()} | learner.averages.weights()

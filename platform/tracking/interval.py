@@ -29,7 +29,9 @@ class Interval:
 
     def beyond(self, images_seen: int) -> "Interval":
         """The part after a position."""
-        steps, events = ([row for row in rows if row["images_seen"] > images_seen] for rows in (self.steps, self.events))
+        steps, events = (
+            [row for row in rows if row["images_seen"] > images_seen] for rows in (self.steps, self.events)
+        )
         return replace(self, start=max(self.start, images_seen), steps=steps, events=events)
 
     def points(self) -> list[Point]:

@@ -12,6 +12,7 @@ from unlatent.platform.store import Store
 from unlatent.platform.tracking.interval import Interval
 
 PATIENCE_S = 20.0  # training waits as long for a server that does not answer
+FLUSHED_EVERY_S = 0.1  # to W&B's own file: 15 s by default, and a kill would take as much
 
 
 class WandbRun:
@@ -23,7 +24,13 @@ class WandbRun:
         folder = f"artifacts/{run.run_id}"
         if store.is_local:
             store.local(folder).mkdir(parents=True, exist_ok=True)
-        quiet = wandb.Settings(silent=True, console="off", init_timeout=PATIENCE_S, finish_timeout=PATIENCE_S)
+        settings = wandb.Settings(
+            silent=True,
+            console="off",
+            init_timeout=PATIENCE_S,
+            finish_timeout=PATIENCE_S,
+            x_transaction_log_flush_interval=FLUSHED_EVERY_S,
+        )
         self.run = wandb.init(
             project=os.environ.get("WANDB_PROJECT", "unlatent"),
             dir=os.environ.get("WANDB_DIR") or (str(store.local(folder)) if store.is_local else None),
@@ -33,7 +40,7 @@ class WandbRun:
             config=yaml.safe_load(to_yaml(run.config)),
             resume="allow",
             reinit="create_new",  # a process may train several runs, one after another
-            settings=quiet,
+            settings=settings,
         )
 
     def resume(self, given: int, images_seen: int) -> int:
@@ -45,8 +52,8 @@ class WandbRun:
 
         for point in interval.points():
             self.run.log(point.values, step=point.images_seen)
-        if interval.grid:
-            self.run.log({"samples": wandb.Image(Image.open(io.BytesIO(interval.grid)))}, step=interval.end)
+        grid = {"samples": wandb.Image(Image.open(io.BytesIO(interval.grid)))} if interval.grid else {}
+        self.run.log(grid, step=interval.end, commit=True)  # else the last point would wait for the next interval
 
     def close(self, ended_well: bool) -> None:
         self.run.finish(exit_code=0 if ended_well else 1)
