@@ -32,15 +32,24 @@ def training_bar(store: Store, run_id: str) -> Iterator[None]:
         return
     bar = Bar(TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[state]}"))
     task, figures = bar.add_task(run_id, total=None, state="starting"), Text()
+    said: set[str] = set()
     with Live(Group(bar, figures), console=console, refresh_per_second=2):
 
         def refresh() -> None:
             if state := latest(store, run_id):
+                say_once(state.warnings, said)
                 bar.update(task, total=state.total_images, completed=state.images_seen, state=how_far(state))
                 figures.plain = f"  {describe(state)}"
 
         with Every(0.5, refresh):
             yield
+
+
+def say_once(lines: list[str], said: set[str]) -> None:
+    for line in lines:
+        if line not in said:
+            said.add(line)
+            say(line)
 
 
 def how_far(state: Progress) -> str:
@@ -66,11 +75,13 @@ def describe(state: Progress) -> str:
 def line_printer(store: Store, run_id: str) -> Callable[[], None]:
     """Prints a run's progress when it has moved, not more often than every few seconds, and when it is done."""
     shown: dict[str, Any] = {"state": latest(store, run_id), "at": 0.0}
+    said: set[str] = set()
 
     def print_line() -> None:
         state = latest(store, run_id)
         if state is None or state == shown["state"]:
             return
+        say_once(state.warnings, said)
         ends = state.images_seen >= state.total_images
         if ends or time.monotonic() - shown["at"] > PLAIN_LINES_EVERY_S:
             shown.update(state=state, at=time.monotonic())

@@ -49,7 +49,7 @@ def run_texts(rows: pd.DataFrame, states: dict[str, Progress]) -> list[dict[str,
     return [run_text(row, states.get(row["run_id"])) for row in ordered.to_dict("records")]
 
 
-def run_text(row: dict[str, Any], state: Progress | None) -> dict[str, str]:
+def run_text(row: dict[Any, Any], state: Progress | None) -> dict[str, str]:
     now = {**row, **asdict(state)} if state and row["status"] == "running" else row
     runs_on = state is not None and row["status"] == "running" and state.images_per_s > 0
     return {

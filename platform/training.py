@@ -7,7 +7,7 @@ covers them: a killed run takes back what it had logged beyond its last checkpoi
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -102,7 +102,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
             refused = log.end_interval(learner.images_seen, learner.step, rate)
             learner.skipped += len(refused)
             if leads:
-                publish(store, config, log.rows[-1])
+                publish(store, config, log.rows[-1], list(feed.warnings.values()))
             try:
                 act(config.spikes, refused, learner.skipped, rollbacks, config.total_images)
             except (RollBackError, FloatingPointError) as decided:
@@ -136,10 +136,18 @@ def crosses(images_seen: int, batch_size: int, every: int) -> bool:
     return images_seen // every > (images_seen - batch_size) // every
 
 
-def publish(store: Store, config: TrainConfig, step: dict[str, Any]) -> None:
-    shown = {item.name: step.get(item.name) for item in fields(progress.Progress)}
-    known = {name: math.nan if value is None else value for name, value in shown.items()}
-    state = progress.Progress(**known | {"total_images": config.total_images})
+def publish(store: Store, config: TrainConfig, step: dict[str, Any], warnings: list[str]) -> None:
+    state = progress.Progress(
+        images_seen=step["images_seen"],
+        total_images=config.total_images,
+        loss=math.nan if step["loss"] is None else step["loss"],
+        images_per_s=step["images_per_s"],
+        grad_norm=math.nan if step["grad_norm"] is None else step["grad_norm"],
+        data_wait_share=step["data_wait_share"],
+        mfu=step["mfu"],
+        memory_bytes=step["memory_bytes"],
+        warnings=warnings,
+    )
     progress.publish(store, step["run_id"], state)
 
 

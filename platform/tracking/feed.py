@@ -5,6 +5,7 @@ come is kept in the store. Training never fails for one.
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
@@ -27,7 +28,7 @@ class Tracker(Protocol):
     def resume(self, given: int, images_seen: int) -> int:
         """Readies it for a run that goes on at `images_seen`, when it has been `given` the rows up to a position.
 
-        Returns the position from which on it is to be given rows.
+        Called again after a failure. Returns the position from which on it is to be given rows.
         """
 
     def add(self, interval: Interval) -> None: ...
@@ -35,7 +36,11 @@ class Tracker(Protocol):
     def close(self, ended_well: bool) -> None: ...
 
 
-TRACKERS = {"tensorboard": TensorboardFiles, "wandb": WandbRun, "mlflow": MlflowRun}
+TRACKERS: dict[str, Callable[[Store, Run], Tracker]] = {
+    "tensorboard": TensorboardFiles,
+    "wandb": WandbRun,
+    "mlflow": MlflowRun,
+}
 
 
 class Feed:
@@ -46,7 +51,7 @@ class Feed:
         self.marks_path = f"artifacts/{run.run_id}/trackers.json"
         self.given: dict[str, int] = self.read_marks()
         self.open: dict[str, Tracker] = {}
-        self.warned: set[str] = set()
+        self.warnings: dict[str, str] = {}  # one at most for each tracker
 
     def read_marks(self) -> dict[str, int]:
         try:
@@ -63,7 +68,8 @@ class Feed:
         whole = Interval(0, images_seen, steps, [row for row in events if row["images_seen"] <= images_seen])
         self.ahead = [row for row in events if row["images_seen"] > images_seen]
         self.waiting = {name: [whole] for name in self.names}
-        self.resumed_at, self.ready = images_seen, set[str]()
+        self.position = dict.fromkeys(self.names, images_seen)
+        self.ready: set[str] = set()
         self.deliver()
 
     def add(self, interval: Interval) -> None:
@@ -80,19 +86,20 @@ class Feed:
             try:
                 self.deliver_to(name)
             except Exception as error:  # of three libraries and their servers, for which no run is to die
+                self.ready.discard(name)  # what it took before it failed, it is asked
                 self.warn(name, error)
 
     def deliver_to(self, name: str) -> None:
         if name not in self.open:
             self.open[name] = TRACKERS[name](self.store, self.run)
         if name not in self.ready:
-            self.given[name] = self.open[name].resume(self.given.get(name, 0), self.resumed_at)
+            self.given[name] = self.open[name].resume(self.given.get(name, 0), self.position[name])
             self.ready.add(name)
         while self.waiting[name]:
             interval = self.waiting[name][0].beyond(self.given[name])
             if interval.end > self.given[name]:
                 self.open[name].add(interval)
-                self.given[name] = interval.end
+                self.given[name] = self.position[name] = interval.end
                 self.store.write_bytes(self.marks_path, json.dumps(self.given).encode())
             self.waiting[name].pop(0)
 
@@ -105,14 +112,13 @@ class Feed:
 
     def warn(self, name: str, error: Exception) -> None:
         """Says once that a tracker fails."""
-        if name not in self.warned:
-            self.warned.add(name)
+        if name not in self.warnings:
             why = " ".join(str(error).split())[:200]
-            print(
+            self.warnings[name] = (
                 f"{self.run.run_id}: {name} does not take the rows ({type(error).__name__}: {why}); training goes on, "
-                "the tables have them all, and it is tried again at every checkpoint",
-                flush=True,
+                "the tables have them all, and it is tried again at every checkpoint"
             )
+            print(self.warnings[name], flush=True)
 
 
 def records(rows: pd.DataFrame) -> list[Row]:

@@ -4,6 +4,7 @@ A file is named by where its interval starts, so one that is made again takes th
 """
 
 import io
+from typing import Any
 
 from unlatent.platform.runs import Run
 from unlatent.platform.store import Store
@@ -53,7 +54,7 @@ def event_file(interval: Interval) -> bytes:
     return content.getvalue()
 
 
-def as_image(png: bytes) -> "Summary.Image":  # noqa: F821  # imported where it is made
+def as_image(png: bytes) -> Any:
     from PIL import Image
     from tensorboard.compat.proto.summary_pb2 import Summary
 

@@ -69,19 +69,8 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(unlatent, tmp_path, arg
 
 def test_every_command_has_help_with_an_example(unlatent):
     listed = unlatent("--help").stdout
-    for command in (
-        "train",
-        "sweep",
-        "evaluate",
-        "generate",
-        "serve",
-        "results",
-        "runs",
-        "report",
-        "run",
-        "plan",
-        "config",
-    ):
+    commands = ["train", "sweep", "evaluate", "generate", "serve", "results", "runs", "report", "run", "plan", "config"]
+    for command in commands:
         assert command in listed
         assert f"unlatent {command} " in unlatent(command, "--help").stdout or command == "serve"
 
@@ -122,10 +111,9 @@ def test_results_filters_sorts_and_exports(unlatent, store, row_of, tmp_path):
 
 def test_runs_lists_what_runs_what_has_ended_and_what_is_lost(unlatent, store, make_run, row_of, noon):
     train(make_run("train.run=mine"), store, Worker())
-    here = {"images_seen": 128, "total_images": 256, "host": socket.gethostname(), "process_started_at": noon}
-    tables.replace(
-        store, "runs", row_of("runs", run_id="dead", status="running", pid=4_000_000, started_at=noon, **here)
-    )
+    dead = row_of("runs", run_id="dead", status="running", images_seen=128, total_images=256, started_at=noon)
+    gone = {"host": socket.gethostname(), "pid": 4_000_000, "process_started_at": noon}
+    tables.replace(store, "runs", dead | gone)
 
     done = unlatent("runs", f"store={store.root}")
 

@@ -1,6 +1,7 @@
 import io
 import json
 import time
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
@@ -46,11 +47,14 @@ def test_the_bar_and_the_figures_below_it_fit_a_terminal_of_a_hundred_columns(st
     assert "…" not in shown, "nothing is cut off"
 
 
-def test_without_a_terminal_a_run_is_a_line_when_it_is_done(store, capsys):
-    with display.training_bar(store, "mine"):
-        progress.publish(store, "mine", Progress(256, 256, 0.5, 100.0, 1.0, 0.0, 0.2, 10**9))
+def test_without_a_terminal_a_run_is_a_line_when_it_is_done_and_one_for_what_fails(store, capsys):
+    done = replace(FAR, images_seen=FAR.total_images, warnings=["mine: a tracker fails"])
 
-    assert capsys.readouterr().out == "mine: 100%  done  100 images/s  loss 0.5000  norm 1  wait 0%  MFU 20%  1 GB\n"
+    with display.training_bar(store, "mine"):
+        progress.publish(store, "mine", done)
+
+    assert capsys.readouterr().out.splitlines() == ["mine: a tracker fails", f"mine: {display.describe(done)}"]
+    assert display.describe(done).startswith("100%  done  12,346 images/s")
 
 
 def test_progress_as_an_earlier_release_wrote_it_is_passed_over(store):

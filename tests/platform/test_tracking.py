@@ -174,6 +174,22 @@ def test_mlflow_goes_on_with_the_same_run_and_has_the_rows_once(store, make_run,
     assert [file for file in client.list_artifacts(found.info.run_id, "images") if file.path.endswith(".png")]
 
 
+def test_mlflow_has_the_rows_once_though_it_has_nowhere_to_put_the_images(store, make_run, monkeypatch, capsys):
+    from mlflow import MlflowClient
+
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    store.write_bytes("artifacts/other", b"")
+    client = MlflowClient(f"sqlite:///{store.local('artifacts/mlflow.db')}")
+    experiment = client.create_experiment("unlatent", "file:///proc/nowhere")
+
+    train(make_run(*OFTEN, "train.trackers=[mlflow]"), store, Worker())
+
+    [found] = client.search_runs([experiment])
+    history = client.get_metric_history(found.info.run_id, "train/loss")
+    assert [(each.step, each.value) for each in history] == curves(store)["train/loss"]
+    assert capsys.readouterr().out.count("mlflow does not take") == 1
+
+
 def wandb_records(path) -> list[bytes]:
     """The records of an offline file: LevelDB's log format, in blocks of 32 KiB, after a header of 7 bytes."""
     content, at, parts, found = path.read_bytes(), 7, [], []
@@ -253,9 +269,7 @@ def test_a_server_that_is_down_does_not_keep_a_run_from_its_end(store, make_run,
     assert capsys.readouterr().out.count("mlflow does not take the rows") == 1
 
 
-def test_a_rollback_is_shown_once_though_its_row_is_beyond_the_checkpoint_it_goes_back_to(
-    store, make_run, row_of, noon
-):
+def test_a_rollback_beyond_the_checkpoint_it_goes_back_to_is_shown_once(store, make_run, row_of, noon):
     run = make_run(*OFTEN)
     train_killed(run, store, 128)
     event = row_of("events", run_id="mine", images_seen=160, step=5, grad_norm=7.0, logged_at=noon)
