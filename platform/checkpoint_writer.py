@@ -22,6 +22,8 @@ from unlatent.platform.learner import Learner
 from unlatent.platform.runs import Run
 from unlatent.platform.step_log import Logged, StepLog
 from unlatent.platform.store import Store
+from unlatent.platform.tracking.feed import Feed
+from unlatent.platform.tracking.interval import Interval
 
 Report = Callable[[Checkpoint | None], None]
 
@@ -97,15 +99,14 @@ def draw_samples(run: Run, learner: Learner) -> Tensor:
     return to_bytes(sample(network, noise, labels, run.config.sampler, network.unconditional(labels))).cpu()
 
 
-def write(run: Run, store: Store, moment: Moment, row: dict[str, Any]) -> Checkpoint:
-    """Writes the steps since the last checkpoint, the checkpoint, a grid of samples, and the run's row."""
+def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any]) -> Checkpoint:
+    """Writes a grid of samples, the steps since the last checkpoint, the checkpoint, and the run's row."""
     logged, train = moment.logged, run.config.train
-    append_rows(store, run.run_id, logged)
+    append_rows(store, run.run_id, logged, feed, save_grid(run, store, moment))
     save_snapshots(store, run.run_id, moment.images_seen, moment.weights)
     checkpoint = checkpoints.save(
         store, run.run_id, moment.images_seen, moment.weights, moment.state, row["config"], run.dataset.classes
     )
-    save_grid(run, store, moment)
     changes = {
         "loss": logged.rows[-1]["loss"],
         "images_per_s": (moment.images_seen - logged.saved_at) / logged.training_s,
@@ -119,14 +120,16 @@ def write(run: Run, store: Store, moment: Moment, row: dict[str, Any]) -> Checkp
     return checkpoint
 
 
-def append_rows(store: Store, run_id: str, logged: Logged) -> None:
+def append_rows(store: Store, run_id: str, logged: Logged, feed: Feed, grid: bytes | None = None) -> None:
     """Writes what was logged since the last checkpoint, in the place of what another attempt had written of it."""
     for table, rows in (("steps", logged.rows), ("events", logged.events)):
         if rows:
             tables.append(store, table, rows, name=f"{run_id}.{logged.saved_at:012d}")
+    feed.add(Interval(logged.saved_at, logged.rows[-1]["images_seen"], logged.rows, logged.events, grid))
 
 
-def save_grid(run: Run, store: Store, moment: Moment) -> None:
+def save_grid(run: Run, store: Store, moment: Moment) -> bytes:  # PNG
     columns, scale = min(10, len(moment.samples)), max(1, 32 // run.config.model.image_size)
     grid = to_png(image_grid(moment.samples, columns=columns, scale=scale))
     store.write_bytes(f"artifacts/{run.run_id}/samples/{moment.images_seen:012d}.png", grid)
+    return grid

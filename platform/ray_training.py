@@ -17,6 +17,7 @@ from unlatent.platform.provenance import is_gone
 from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.starting import find_start
 from unlatent.platform.store import Store
+from unlatent.platform.tracking.packages import require
 from unlatent.platform.training import Worker, train
 
 
@@ -30,6 +31,7 @@ def train_on_ray(config: Config) -> str:
     if runs.is_done(store, run):
         say(f"{run.run_id}: already trained, {runs.find(store, run.run_id)['images_seen']:,} images")
         return run.run_id
+    require(config.train.trackers)
     say_start(store, run)
     cluster.connect(config.cluster)
     cpus = cluster.worker_cpus(config.cluster)

@@ -20,7 +20,16 @@ from unlatent.platform.schemas import RUNS
 from unlatent.platform.store import Store
 
 # Settings that say how a run is watched, or by which of equivalent ways it computes what it does.
-WATCHED = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "keep_best", "keep_best_by", "grid_samples"}
+WATCHED = {
+    "run",
+    "log_images",
+    "checkpoint_images",
+    "keep_checkpoints",
+    "keep_best",
+    "keep_best_by",
+    "grid_samples",
+    "trackers",
+}
 OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "spikes"}
 
 DONE = ("succeeded", "stopped_early")

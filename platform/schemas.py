@@ -98,6 +98,11 @@ STEPS: Columns = {
     "images_per_s": (REAL, "over all workers"),
     "data_wait_share": (REAL, "share of the interval spent waiting for data"),
     "memory_bytes": (WHOLE, "peak so far of the first worker"),
+    "mfu": (
+        REAL,
+        "model FLOPs (nothing that is recomputed) over what the devices could do: published for the GPUs that "
+        "`peak_flops` knows, else measured on square matrices as the run starts",
+    ),
     "logged_at": (TIME, ""),
 }
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from unlatent.models import cost
 from unlatent.platform import checkpoints, progress, runs
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
@@ -22,11 +23,13 @@ from unlatent.platform.data_order import BatchOrder, batches
 from unlatent.platform.devices import device_name, local_device
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
+from unlatent.platform.peak_flops import peak_flops
 from unlatent.platform.runs import Run
 from unlatent.platform.spikes import RollBackError, act
 from unlatent.platform.starting import find_start, take_up
 from unlatent.platform.step_log import StepLog
 from unlatent.platform.store import Store
+from unlatent.platform.tracking.feed import Feed
 
 
 @dataclass
@@ -46,27 +49,31 @@ def train(run: Run, store: Store, worker: Worker) -> None:
     leads = worker.rank == 0
     row = runs.begin(store, run, device_name(worker.device), worker.world) if leads else {}
     rollbacks = runs.rollbacks(store, run.run_id)
+    feed = Feed(store, run, run.config.train.trackers if leads else [])
     try:
         while True:
             try:
-                learn(run, store, worker, row, rollbacks)
+                learn(run, store, worker, row, feed, rollbacks)
                 break
             except RollBackError:
                 rollbacks += 1
     except SystemExit:  # how Ray Tune ends a trial: one that its scheduler has stopped, or one at the end of its budget
         if leads:
+            feed.close(True)
             ended = row["images_seen"] >= run.config.train.total_images
             runs.end(store, row, "succeeded" if ended else "stopped_early")
         raise
     except Exception as error:
         if leads:
+            feed.close(False)
             runs.end_failed(store, row, error)
         raise
     if leads:
+        feed.close(True)
         runs.end(store, row, "succeeded")
 
 
-def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks: int) -> None:
+def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Feed, rollbacks: int) -> None:
     """The loop itself.
 
     Raises RollBackError where it is to be entered again.
@@ -75,6 +82,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks
     learner = make_learner(run.config.model, config, worker.device)
     learner.model = worker.wrap(learner.model)
     checkpoint = resume(store, run, learner, leads)
+    feed.resume(learner.images_seen)
     if leads and checkpoint:
         runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run.run_id)})
     if checkpoint and learner.images_seen >= config.total_images:
@@ -82,7 +90,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     split = run.dataset.train
     order = BatchOrder(len(split), config.seed, config.batch_size, positions, worker.rank, worker.world)
-    log = StepLog(run.run_id, learner.images_seen, worker.device)
+    log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker))
 
     with CheckpointWriter(worker.report) as writer:
         for images, labels in log.timed(batches(split, order, run.config.data.workers)):
@@ -96,13 +104,14 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], rollbacks
                 refused = log.end_interval(learner.images_seen, learner.step, rate)
                 learner.skipped += len(refused)
                 if leads:
-                    publish(store, config, log.rows[-1])
+                    publish(store, config, log.rows[-1], list(feed.warnings.values()))
                 if refused:
                     writer.settle()  # or one worker could go back further than another
-                    answer(store if leads else None, config, learner, log, refused, rollbacks)
+                    answer(store if leads else None, config, learner, log, feed, refused, rollbacks)
             if saves:
                 writer.settle()
-                writer.start(partial(write, run, store, moment_of(run, learner, log), row) if leads else nothing)
+                moment = moment_of(run, learner, log) if leads else None
+                writer.start(partial(write, run, store, moment, feed, row) if moment else nothing)
                 log.mark_saved(learner.images_seen)
             if saves and (ends or worker.reports_at_once):
                 writer.settle()
@@ -117,6 +126,7 @@ def answer(
     config: TrainConfig,
     learner: Learner,
     log: StepLog,
+    feed: Feed,
     refused: list[dict[str, Any]],
     rollbacks: int,
 ) -> None:
@@ -125,18 +135,24 @@ def answer(
         act(config.spikes, refused, learner.skipped, rollbacks, config.total_images)
     except (RollBackError, FloatingPointError) as decided:
         if store:
-            record(store, log, decided)
+            record(store, log, feed, decided)
         raise
 
 
-def record(store: Store, log: StepLog, decided: RollBackError | FloatingPointError) -> None:
+def top_images_per_s(run: Run, worker: Worker) -> float:
+    """What the workers would train on together, if they did nothing but multiply matrices as fast as they can."""
+    peak = peak_flops(worker.device, run.config.train.precision) * worker.world
+    return peak / (cost.training_gflops(run.config.model) * 1e9)
+
+
+def record(store: Store, log: StepLog, feed: Feed, decided: RollBackError | FloatingPointError) -> None:
     """Puts on record why a run goes back or stops."""
     last = log.events[-1]
     if isinstance(decided, RollBackError):
         runs.record_rollback(store, last)
         print(f"{log.run_id}: {last['reason']} gradient at {last['images_seen']:,} images; going back", flush=True)
     else:
-        append_rows(store, log.run_id, log.take())
+        append_rows(store, log.run_id, log.take(), feed)
 
 
 def crosses(images_seen: int, batch_size: int, every: int) -> bool:
@@ -144,9 +160,18 @@ def crosses(images_seen: int, batch_size: int, every: int) -> bool:
     return images_seen // every > (images_seen - batch_size) // every
 
 
-def publish(store: Store, config: TrainConfig, step: dict[str, Any]) -> None:
-    loss = math.nan if step["loss"] is None else step["loss"]
-    state = progress.Progress(step["images_seen"], config.total_images, loss, step["images_per_s"])
+def publish(store: Store, config: TrainConfig, step: dict[str, Any], warnings: list[str]) -> None:
+    state = progress.Progress(
+        images_seen=step["images_seen"],
+        total_images=config.total_images,
+        loss=math.nan if step["loss"] is None else step["loss"],
+        images_per_s=step["images_per_s"],
+        grad_norm=math.nan if step["grad_norm"] is None else step["grad_norm"],
+        data_wait_share=step["data_wait_share"],
+        mfu=step["mfu"],
+        memory_bytes=step["memory_bytes"],
+        warnings=warnings,
+    )
     progress.publish(store, step["run_id"], state)
 
 
