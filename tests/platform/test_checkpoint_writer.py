@@ -88,7 +88,7 @@ def test_what_was_copied_stays_when_training_goes_on(make_run):
     images, labels = (torch.as_tensor(part) for part in (run.dataset.train.read(range(32)), torch.arange(32) % 10))
     train_step(run.config.train, learner, images, labels, 0, 0.1)
     learner.images_seen += 32
-    moment = moment_of(run, learner, StepLog(run.run_id, 0, local_device()))
+    moment = moment_of(run, learner, StepLog(run.run_id, 0, local_device(), 1.0))
     before = copied({"weights": moment.weights, "state": moment.state})
 
     train_step(run.config.train, learner, images, labels, 0, 0.1)
