@@ -46,14 +46,16 @@ class Averages:
         for name, network in self.networks.items():
             network.load_state_dict(checkpoints.load_weights(store, checkpoint, name))
 
-    def save_snapshots(self, store: Store, run_id: str, images_seen: int) -> None:
-        halves = {
-            name: {key: tensor.half() for key, tensor in weights.items()}
-            for name, weights in self.weights().items()
-            if name.startswith("power-")
-        }
-        if halves:
-            checkpoints.save_snapshots(store, run_id, images_seen, halves)
+
+def save_snapshots(store: Store, run_id: str, images_seen: int, weights: dict[str, Weights]) -> None:
+    """Keeps the power means among a run's weights, where there are any."""
+    halves = {
+        name: {key: tensor.half() for key, tensor in each.items()}
+        for name, each in weights.items()
+        if name.startswith("power-")
+    }
+    if halves:
+        checkpoints.save_snapshots(store, run_id, images_seen, halves)
 
 
 def decays(config: TrainConfig) -> dict[str, Decay]:

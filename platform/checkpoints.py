@@ -12,6 +12,7 @@ Weights never travel as pickles, and `state.pt` is read with `weights_only=True`
 import hashlib
 import io
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,7 +192,8 @@ def newest(store: Store, run_id: str) -> tuple[Checkpoint | None, list[str]]:
     return None, passed_over
 
 
-def prune(store: Store, run_id: str, keep: int) -> None:
-    """Deletes all but a run's last `keep` checkpoints."""
+def prune(store: Store, run_id: str, keep: int, spared: Collection[str] = ()) -> None:
+    """Deletes all but a run's last `keep` checkpoints and those at `spared` paths."""
     for path in paths_of(store, run_id)[:-keep]:
-        store.delete(path)
+        if path not in spared:
+            store.delete(path)

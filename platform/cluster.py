@@ -13,6 +13,7 @@ class ClusterConfig:
     address: str | None = None  # None starts Ray on this machine; `auto` or host:port joins a running cluster
     cpus: int | None = None  # of a local Ray; all of the machine's unless given
     workers: int = 1  # data-parallel workers of a training run
+    min_workers: int | None = None  # go on with so few of them where no more can be placed; None: all or none
     cpus_per_worker: float | None = None  # all the cluster's CPUs, shared between the workers, unless given
     gpus_per_worker: float = 0
     cpus_per_trial: float = 1
@@ -20,7 +21,14 @@ class ClusterConfig:
     max_failures: int = 2  # restarts of a training run whose worker dies
     verbose: bool = False  # Ray's own messages too
 
+    @property
+    def worker_counts(self) -> range:
+        """How many workers a training run may come to have."""
+        return range(self.workers if self.min_workers is None else self.min_workers, self.workers + 1)
+
     def __post_init__(self) -> None:
+        if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
+            raise ValueError(f"cluster.min_workers={self.min_workers} is not in 1 … cluster.workers={self.workers}")
         for name, least in (("workers", 1), ("max_failures", 0), ("gpus_per_worker", 0), ("gpus_per_trial", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"cluster.{name}={getattr(self, name)} is below {least}")

@@ -230,6 +230,25 @@ def results(
         display.show_table(shown, f"{table}: {min(limit, len(rows))} of {len(rows)} rows")
 
 
+@app.command("runs", epilog="unlatent runs store=s3://bucket/store --limit 5")
+def runs_(
+    overrides: Overrides = None,
+    limit: Annotated[int, typer.Option(min=1, help="Runs to print")] = 20,
+) -> None:
+    """List the runs, those that run and those that have ended, the newest first."""
+    from unlatent.platform import listing, progress, runs, tables
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.store import Store
+
+    store = Store(compose_config(overrides or []).store)
+    tables.require_results(store)
+    runs.mark_lost(store)
+    rows = tables.read(store, "runs")
+    running = rows["run_id"][rows["status"] == "running"]
+    states = {name: state for name in running if (state := progress.latest(store, name))}
+    display.show_table(listing.run_texts(rows, states)[:limit], f"{min(limit, len(rows))} of {len(rows)} runs")
+
+
 @app.command(epilog="unlatent compact steps")
 def compact(
     table: Annotated[str, typer.Argument(help="steps, events, evaluations, pipeline_steps or deployments")],

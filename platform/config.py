@@ -53,14 +53,21 @@ class Config:
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
         if self.serve.metric not in DIRECTIONS:
             raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join(DIRECTIONS)}")
-        if self.train.batch_size % self.cluster.workers:
-            raise ValueError(
-                f"train.batch_size={self.train.batch_size} cannot be shared by cluster.workers={self.cluster.workers}"
-            )
-        share = self.train.batch_size // self.cluster.workers
+        for workers in self.cluster.worker_counts:
+            self._require_shares(workers)
+
+    def _require_shares(self, workers: int) -> None:
+        """Every worker takes as many images of a batch as every other, in parts as large as one another."""
+        named = f"cluster.workers={workers}"
+        if workers < self.cluster.workers:
+            named = f"{workers} workers, to which cluster.min_workers={self.cluster.min_workers} lets a run come down"
+        if self.train.batch_size % workers:
+            raise ValueError(f"train.batch_size={self.train.batch_size} cannot be shared by {named}")
+        share = self.train.batch_size // workers
         if share % self.train.accumulate:
             raise ValueError(
-                f"train.accumulate={self.train.accumulate} does not divide a worker's share of a batch, {share} images"
+                f"train.accumulate={self.train.accumulate} does not divide a worker's share of a batch, {share} images "
+                f"with {named}"
             )
 
 

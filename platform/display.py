@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.progress import BarColumn, TextColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from unlatent.platform.progress import Every, Progress, duration, latest
 from unlatent.platform.store import Store
@@ -29,32 +30,58 @@ def training_bar(store: Store, run_id: str) -> Iterator[None]:
         with Every(0.5, line_printer(store, run_id)):
             yield
         return
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[state]}"))
-    with Bar(*columns, console=console) as bar:
-        task = bar.add_task(run_id, total=None, state="starting")
+    bar = Bar(TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[state]}"))
+    task, figures = bar.add_task(run_id, total=None, state="starting"), Text()
+    said: set[str] = set()
+    with Live(Group(bar, figures), console=console, refresh_per_second=2):
 
         def refresh() -> None:
             if state := latest(store, run_id):
-                bar.update(task, total=state.total_images, completed=state.images_seen, state=describe(state))
+                say_once(state.warnings, said)
+                bar.update(task, total=state.total_images, completed=state.images_seen, state=how_far(state))
+                figures.plain = f"  {describe(state)}"
 
         with Every(0.5, refresh):
             yield
 
 
+def say_once(lines: list[str], said: set[str]) -> None:
+    for line in lines:
+        if line not in said:
+            said.add(line)
+            say(line)
+
+
+def how_far(state: Progress) -> str:
+    return f"{state.images_seen:,} of {state.total_images:,} images"
+
+
 def describe(state: Progress) -> str:
+    """How a run is doing, in some 80 characters."""
     left = "done" if state.images_seen >= state.total_images else f"{duration(state.seconds_left)} left"
-    seen = f"{state.images_seen:,} of {state.total_images:,} images"
-    return f"{seen} · {state.images_per_s:,.0f} images/s · loss {state.loss:.4f} · {left}"
+    figures = (
+        f"{state.images_seen / state.total_images:.0%}",
+        left,
+        f"{state.images_per_s:,.0f} images/s",
+        f"loss {state.loss:.4f}",
+        f"norm {state.grad_norm:.2g}",
+        f"wait {state.data_wait_share:.0%}",
+        f"MFU {state.mfu:.0%}",
+        f"{state.memory_bytes / 1e9:.2g} GB",
+    )
+    return "  ".join(figures)
 
 
 def line_printer(store: Store, run_id: str) -> Callable[[], None]:
     """Prints a run's progress when it has moved, not more often than every few seconds, and when it is done."""
     shown: dict[str, Any] = {"state": latest(store, run_id), "at": 0.0}
+    said: set[str] = set()
 
     def print_line() -> None:
         state = latest(store, run_id)
         if state is None or state == shown["state"]:
             return
+        say_once(state.warnings, said)
         ends = state.images_seen >= state.total_images
         if ends or time.monotonic() - shown["at"] > PLAIN_LINES_EVERY_S:
             shown.update(state=state, at=time.monotonic())

@@ -1,6 +1,12 @@
 """Rows of a table as a reader wants them: filtered, sorted, and short enough for a terminal."""
 
+import math
+from dataclasses import asdict
+from typing import Any
+
 import pandas as pd
+
+from unlatent.platform.progress import Progress, duration
 
 SHOWN = {
     "runs": "run_id status patch_size window attention forward_gflops images_seen loss images_per_s started_at",
@@ -35,6 +41,28 @@ def for_terminal(rows: pd.DataFrame, table: str, chosen: bool) -> list[dict[str,
     """Rows as texts: the columns chosen, or those that say most."""
     names = list(rows.columns) if chosen else SHOWN[table].split()
     return [{name: as_text(row[name]) for name in names} for _, row in rows.iterrows()]
+
+
+def run_texts(rows: pd.DataFrame, states: dict[str, Progress]) -> list[dict[str, str]]:
+    """Runs as one wants to see them, the newest first; a running one by the state that it last told."""
+    ordered = rows.sort_values("started_at", ascending=False, kind="stable")
+    return [run_text(row, states.get(row["run_id"])) for row in ordered.to_dict("records")]
+
+
+def run_text(row: dict[Any, Any], state: Progress | None) -> dict[str, str]:
+    now = {**row, **asdict(state)} if state and row["status"] == "running" else row
+    runs_on = state is not None and row["status"] == "running" and state.images_per_s > 0
+    return {
+        "run": row["run_id"],
+        "status": row["status"],
+        "images": f"{now['images_seen']:,.0f} of {now['total_images']:,.0f}",
+        "%": f"{100 * now['images_seen'] / now['total_images']:.0f}",
+        "loss": as_text(now["loss"]),
+        "images/s": "" if math.isnan(now["images_per_s"]) else f"{now['images_per_s']:,.0f}",
+        "left": duration(state.seconds_left) if state and runs_on else "",
+        "started": as_text(row["started_at"]),
+        "host": as_text(row["host"]),
+    }
 
 
 def as_text(value: object) -> str:

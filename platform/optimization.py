@@ -11,12 +11,15 @@ from unlatent.models.alignment import AlignmentConfig
 from unlatent.models.ema import exponent
 from unlatent.models.precision import PRECISIONS
 from unlatent.models.recomputation import RECOMPUTATIONS
+from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.spikes import SpikeConfig
+from unlatent.platform.tracking.packages import PACKAGES
 
 CHOICES = {
     "precision": tuple(PRECISIONS),
     "schedule": ("constant", "cosine"),
     "recompute": (*RECOMPUTATIONS, None),
+    "keep_best_by": tuple(DIRECTIONS),
 }
 
 AT_LEAST = {
@@ -26,6 +29,7 @@ AT_LEAST = {
     "log_images": 1,
     "checkpoint_images": 1,
     "keep_checkpoints": 1,
+    "keep_best": 0,
     "grid_samples": 1,
     "seed": 0,
     "warmup_images": 0,
@@ -66,7 +70,10 @@ class TrainConfig:
     log_images: int = 25_600  # a row of `steps`, every so many images
     checkpoint_images: int = 1_280_000  # a checkpoint and a grid of samples, every so many
     keep_checkpoints: int = 3  # the last ones
+    keep_best: int = 1  # besides those, so many with the best values in `evaluations`; 0: none
+    keep_best_by: str = "fid"  # the metric
     grid_samples: int = 40  # images in a grid, from fixed noise and classes
+    trackers: list[str] = field(default_factory=lambda: ["tensorboard"])  # that show the rows too; also wandb, mlflow
 
     def __post_init__(self) -> None:
         self._require_numbers()
@@ -92,6 +99,9 @@ class TrainConfig:
                 known = ("null" if value is None else value for value in values)
                 raise ValueError(f"train.{name}={getattr(self, name)!r} is not one of {', '.join(known)}")
 
+        for name in self.trackers:
+            if name not in PACKAGES or self.trackers.count(name) > 1:
+                raise ValueError(f"train.trackers={self.trackers} is not a list of {', '.join(PACKAGES)}, each once")
         if self.drop_images is not None and (self.drop_images < 1 or self.schedule != "constant"):
             raise ValueError(
                 f"train.drop_images={self.drop_images} with train.schedule={self.schedule}: a drop is at 1 or more, "

@@ -1,4 +1,4 @@
-"""Parquet content that is in memory already, as a table."""
+"""Parquet content in memory: from a table and to one."""
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -13,3 +13,9 @@ def parse(content: bytes, schema: pa.Schema | None = None, where: pc.Expression 
     """
     source = pa.BufferReader(content)
     return pq.read_table(source, schema=schema, filters=where, partitioning=None, use_threads=False, pre_buffer=False)
+
+
+def to_bytes(content: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(content, sink)
+    return sink.getvalue().to_pybytes()

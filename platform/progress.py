@@ -3,7 +3,7 @@
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from types import TracebackType
 
 from unlatent.platform.store import Store
@@ -17,6 +17,11 @@ class Progress:
     total_images: int
     loss: float
     images_per_s: float
+    grad_norm: float
+    data_wait_share: float
+    mfu: float
+    memory_bytes: int
+    warnings: list[str] = field(default_factory=list)  # lines of what fails beside the training
 
     @property
     def seconds_left(self) -> float:

@@ -17,6 +17,7 @@ from unlatent.platform.provenance import is_gone
 from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.starting import find_start
 from unlatent.platform.store import Store
+from unlatent.platform.tracking.packages import require
 from unlatent.platform.training import Worker, train
 
 
@@ -30,10 +31,11 @@ def train_on_ray(config: Config) -> str:
     if runs.is_done(store, run):
         say(f"{run.run_id}: already trained, {runs.find(store, run.run_id)['images_seen']:,} images")
         return run.run_id
+    require(config.train.trackers)
     say_start(store, run)
     cluster.connect(config.cluster)
     cpus = cluster.worker_cpus(config.cluster)
-    cluster.require("training", config.cluster.workers, cpus, config.cluster.gpus_per_worker)
+    cluster.require("training", config.cluster.worker_counts[0], cpus, config.cluster.gpus_per_worker)
     with training_bar(store, run.run_id):
         fit(config, store, run, cpus)
     return run.run_id
@@ -67,7 +69,7 @@ def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
         train_loop_config={"config": to_yaml(config)},
         torch_config=TorchConfig(backend=None if options.gpus_per_worker else "gloo"),
         scaling_config=ray.train.ScalingConfig(
-            num_workers=options.workers,
+            num_workers=options.workers if options.min_workers is None else (options.min_workers, options.workers),
             use_gpu=options.gpus_per_worker > 0,
             resources_per_worker={"CPU": cpus, "GPU": options.gpus_per_worker},
         ),

@@ -20,7 +20,16 @@ from unlatent.platform.schemas import RUNS
 from unlatent.platform.store import Store
 
 # Settings that say how a run is watched, or by which of equivalent ways it computes what it does.
-WATCHED = {"run", "log_images", "checkpoint_images", "keep_checkpoints", "grid_samples"}
+WATCHED = {
+    "run",
+    "log_images",
+    "checkpoint_images",
+    "keep_checkpoints",
+    "keep_best",
+    "keep_best_by",
+    "grid_samples",
+    "trackers",
+}
 OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "spikes"}
 
 DONE = ("succeeded", "stopped_early")
@@ -107,15 +116,15 @@ def identity_path(run_id: str) -> str:
     return f"artifacts/{run_id}/identity.json"
 
 
-def begin(store: Store, run: Run, device: str) -> dict[str, Any]:
+def begin(store: Store, run: Run, device: str, workers: int = 1) -> dict[str, Any]:
     """Writes the row of a run that starts or goes on. Returns it."""
     refuse_other_settings(store, run)
     with store.lock(f"artifacts/{run.run_id}/.begin.lock"):
         wait_for_other_process(store, run.run_id)
-        return write_first_row(store, run, device)
+        return write_first_row(store, run, device, workers)
 
 
-def write_first_row(store: Store, run: Run, device: str) -> dict[str, Any]:
+def write_first_row(store: Store, run: Run, device: str, workers: int) -> dict[str, Any]:
     store.write_bytes(identity_path(run.run_id), json.dumps(run.identity).encode())
     before = tables.row(store, "runs", run.run_id) or {}
     row: dict[str, Any] = dict.fromkeys(RUNS)
@@ -132,7 +141,7 @@ def write_first_row(store: Store, run: Run, device: str) -> dict[str, Any]:
         "dataset_hash": run.dataset.hash,
         "images_seen": 0,
         "device": device,
-        "workers": run.config.cluster.workers,
+        "workers": workers,
         **knobs(run.config),
         **costs(run.config),
         **provenance(),
@@ -240,6 +249,14 @@ def update(store: Store, row: dict[str, Any], changes: dict[str, Any]) -> None:
 
 def end(store: Store, row: dict[str, Any], status: str, error: str | None = None) -> None:
     update(store, row, {"status": status, "error": error, "ended_at": now()})
+
+
+def end_failed(store: Store, row: dict[str, Any], error: Exception) -> None:
+    """Puts on record why a run failed; where the store takes no more, in words alone."""
+    try:
+        end(store, row, "failed", f"{type(error).__name__}: {error}")
+    except OSError as unwritten:
+        print(f"{row['run_id']}: its row cannot say that it failed: {unwritten}", flush=True)
 
 
 def mark_lost(store: Store) -> list[str]:

@@ -77,7 +77,7 @@ RUNS: Columns = {
     "checkpoint": (TEXT, "the last one, relative to the store"),
     "checkpoint_hash": (TEXT, ""),
     "device": (TEXT, "name of the device of one worker"),
-    "workers": (WHOLE, "data-parallel workers"),
+    "workers": (WHOLE, "data-parallel workers, as of the last start"),
     **PROVENANCE,
     "pid": (WHOLE, "process of the first worker"),
     "process_started_at": (TIME, "tells that process from a later one of the same number"),
@@ -98,6 +98,11 @@ STEPS: Columns = {
     "images_per_s": (REAL, "over all workers"),
     "data_wait_share": (REAL, "share of the interval spent waiting for data"),
     "memory_bytes": (WHOLE, "peak so far of the first worker"),
+    "mfu": (
+        REAL,
+        "model FLOPs (nothing that is recomputed) over what the devices could do: published for the GPUs that "
+        "`peak_flops` knows, else measured on square matrices as the run starts",
+    ),
     "logged_at": (TIME, ""),
 }
 

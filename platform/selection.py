@@ -5,7 +5,7 @@ from typing import Any
 import pandas as pd
 import pyarrow.compute as pc
 
-from unlatent.platform import tables
+from unlatent.platform import checkpoints, tables
 from unlatent.platform.config import Config
 from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.store import Store
@@ -78,6 +78,16 @@ def best_checkpoint(store: Store, metric: str, where: dict[str, Any] | None = No
     if winners["checkpoint"].nunique() > 1:
         raise ValueError(f"values of {metric} cannot be ranked: {differences(winners)}; serve.checkpoint=RUN names one")
     return {str(name): value for name, value in winners.iloc[0].items()}
+
+
+def best_of_run(store: Store, run_id: str, metric: str, count: int) -> set[str]:
+    """Paths of a run's `count` best checkpoints that still exist, in each way that its checkpoints were measured."""
+    if not count:
+        return set()
+    rows = evaluations(store, metric, {"run_id": run_id})
+    rows = rows[rows["checkpoint"].isin(checkpoints.paths_of(store, run_id))]
+    ranked = rows.sort_values("value", ascending=DIRECTIONS[metric] == "min", kind="stable")
+    return set(ranked.groupby(list(COMPARABLE_IN), dropna=False, sort=False).head(count)["checkpoint"])
 
 
 def differences(rows: pd.DataFrame) -> str:

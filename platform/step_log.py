@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -13,11 +14,22 @@ from unlatent.platform.learner import Losses
 from unlatent.platform.provenance import now
 
 
+@dataclass(frozen=True)
+class Logged:
+    """What was logged between two checkpoints."""
+
+    saved_at: int  # images seen at the first
+    rows: list[dict[str, Any]]
+    events: list[dict[str, Any]]
+    training_s: float
+
+
 class StepLog:
     """Gathers losses on the device and reads them once an interval, so that no step waits for the device."""
 
-    def __init__(self, run_id: str, images_seen: int, device: torch.device) -> None:
+    def __init__(self, run_id: str, images_seen: int, device: torch.device, top_images_per_s: float) -> None:
         self.run_id, self.device = run_id, device
+        self.top_images_per_s = top_images_per_s  # if the devices did nothing but multiply, as fast as they can
         self.saved_at = images_seen  # where the rows not yet saved begin
         self.rows: list[dict[str, Any]] = []
         self.events: list[dict[str, Any]] = []
@@ -50,6 +62,7 @@ class StepLog:
         taken = [each for each, left in zip(self.losses, refused, strict=True) if not left]
         alignments = [each.alignment for each in taken if each.alignment is not None]
         elapsed_s = time.perf_counter() - self.started
+        images_per_s = (images_seen - self.began_at) / elapsed_s
         events = self.events_of(refused, images_seen, step)
         self.rows.append(
             {
@@ -61,9 +74,10 @@ class StepLog:
                 "grad_norm": mean([each.grad_norm for each in taken]),
                 "learning_rate": learning_rate,
                 "skipped": len(events),
-                "images_per_s": (images_seen - self.began_at) / elapsed_s,
+                "images_per_s": images_per_s,
                 "data_wait_share": self.waited_s / elapsed_s,
                 "memory_bytes": memory_bytes(self.device),
+                "mfu": images_per_s / self.top_images_per_s,
                 "logged_at": now(),
             }
         )
@@ -90,8 +104,12 @@ class StepLog:
                 events.insert(0, event)
         return events
 
+    def take(self) -> Logged:
+        """What was logged since the last checkpoint; it stays here until `mark_saved`."""
+        return Logged(self.saved_at, self.rows, self.events, self.training_s)
+
     def mark_saved(self, images_seen: int) -> None:
-        """Forgets the rows, now in the table; saving and reporting are no part of the next interval."""
+        """Begins anew, with rows of its own; saving and reporting are no part of the next interval."""
         self.saved_at, self.rows, self.events, self.training_s = images_seen, [], [], 0.0
         self.begin_interval(images_seen)
 

@@ -2,17 +2,31 @@
 
 A local folder or an object store (`s3://bucket/folder`, `gs://…`), both through `pyarrow.fs`. Paths are relative to
 the root, with forward slashes. What is written appears whole or not at all: on a file system by writing aside and
-renaming, on an object store because an object exists only once its upload is complete.
+renaming, on an object store because an object exists only once its upload is complete. An object store that does not
+answer is waited for (`outages`); a full disk is told as one.
 """
 
 import contextlib
+import errno
 import fcntl
 import functools
+import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from pyarrow import fs
+
+from unlatent.platform.outages import OutageError, outlast
+
+Result = TypeVar("Result")
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+class StoreFullError(OSError):
+    """There is no room for what was to be written; nothing of it was."""
 
 
 class Store:
@@ -35,6 +49,10 @@ class Store:
 
     def __repr__(self) -> str:
         return f"Store({self.root!r})"
+
+    def outlast(self, call: Callable[[], Result]) -> Result:
+        """What `call` returns, made again while an object store does not answer."""
+        return call() if self.is_local else outlast(self.root, call)
 
     def inside(self, path: str) -> str:
         """The path as `pyarrow.fs` wants it."""
@@ -59,12 +77,16 @@ class Store:
         return Path(self.inside(path))
 
     def exists(self, path: str) -> bool:
-        return self.files.get_file_info(self.inside(path)).type != fs.FileType.NotFound
+        return self.kind(path) != fs.FileType.NotFound
+
+    def kind(self, path: str) -> fs.FileType:
+        inside = self.inside(path)
+        return self.outlast(lambda: self.files.get_file_info(inside)).type
 
     def list(self, folder: str) -> list[str]:
         """Names in a folder, sorted, without what is still being written; none for a missing folder."""
         selector = fs.FileSelector(self.inside(folder), allow_not_found=True)
-        names = (info.base_name for info in self.files.get_file_info(selector))
+        names = (info.base_name for info in self.outlast(lambda: self.files.get_file_info(selector)))
         return sorted(name for name in names if not name.startswith("."))
 
     def read_bytes(self, path: str) -> bytes:
@@ -72,7 +94,9 @@ class Store:
         if self.is_local:
             return self.local(path).read_bytes()
         try:
-            return self.read_object(path)
+            return self.outlast(lambda: self.read_object(path))
+        except OutageError:
+            raise
         except OSError as error:  # also where the object went between two requests, which pyarrow does not tell apart
             if self.exists(path):
                 raise
@@ -89,25 +113,40 @@ class Store:
         raise TimeoutError(f"{self.uri(path)} changes faster than it can be read")
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Readers see the old content or the new, never a part."""
-        with self.writing(path) as target, self.files.open_output_stream(target) as stream:
+        """Readers see the old content or the new, never a part.
+
+        Raises StoreFullError where a disk has no room for it.
+        """
+        if not self.is_local:
+            self.outlast(lambda: self.write_object(path, data))
+            return
+        target = self.local(path)
+        aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
+        with self.fullness_told(len(data)):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                aside.write_bytes(data)
+                aside.replace(target)
+            finally:
+                aside.unlink(missing_ok=True)
+
+    def write_object(self, path: str, data: bytes) -> None:
+        with self.files.open_output_stream(self.inside(path)) as stream:
             stream.write(data)
 
     @contextlib.contextmanager
-    def writing(self, path: str) -> Iterator[str]:
-        """A path for `pyarrow` to write one file to; it takes its name when the block ends well."""
-        target = self.inside(path)
-        folder, _, name = target.rpartition("/")
-        if not self.is_local:
-            yield target
-            return
-        self.files.create_dir(folder)
-        aside = f"{folder}/.{name}.{uuid.uuid4().hex}"
+    def fullness_told(self, size: int) -> Iterator[None]:
+        """Raises StoreFullError for the system's word that the disk, or one's share of it, is full."""
         try:
-            yield aside
-            Path(aside).replace(target)
-        finally:
-            Path(aside).unlink(missing_ok=True)
+            yield
+        except OSError as error:
+            if error.errno not in FULL:
+                raise
+            disk = shutil.disk_usage(next(folder for folder in Path(self.root, "_").parents if folder.exists()))
+            raise StoreFullError(
+                f"store={self.root} is full: {size:,} bytes to write, {disk.free:,} free of {disk.total:,}; "
+                "free some, and the same command goes on"
+            ) from error
 
     def write_folder(self, path: str, contents: dict[str, bytes]) -> None:
         """Writes a folder of files that appears whole.
@@ -139,11 +178,15 @@ class Store:
 
     def delete(self, path: str) -> None:
         """Deletes a file or a folder; it is well if there is none."""
-        kind = self.files.get_file_info(self.inside(path)).type
+        self.outlast(lambda: self.delete_found(path))
+
+    def delete_found(self, path: str) -> None:
+        inside = self.inside(path)
+        kind = self.files.get_file_info(inside).type
         if kind == fs.FileType.Directory:
-            self.files.delete_dir(self.inside(path))
+            self.files.delete_dir(inside)
         elif kind == fs.FileType.File:
-            self.files.delete_file(self.inside(path))
+            self.files.delete_file(inside)
 
     @contextlib.contextmanager
     def lock(self, path: str, shared: bool = False) -> Iterator[None]:
@@ -155,8 +198,10 @@ class Store:
             yield
             return
         file = self.local(path)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with file.open("a") as handle:
+        with self.fullness_told(0):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            handle = file.open("a")
+        with handle:
             fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
             yield
 

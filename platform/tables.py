@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 
-from unlatent.platform.parquet import parse
+from unlatent.platform.parquet import parse, to_bytes
 from unlatent.platform.schemas import SCHEMA_VERSION, TABLES
 from unlatent.platform.store import Store
 
@@ -50,8 +50,8 @@ def write(store: Store, table: str, name: str, rows: Sequence[Row]) -> None:
             raise ValueError(f"{table}: row and schema disagree on columns {sorted(odd)}")
     versioned = [{**row, "schema_version": SCHEMA_VERSION} for row in rows]
     content = pa.Table.from_pylist(versioned, schema)
-    with store.lock(lock_path(table), shared=True), store.writing(f"{folder(table)}/{name}.parquet") as target:
-        pq.write_table(content, target, filesystem=store.files)
+    with store.lock(lock_path(table), shared=True):
+        store.write_bytes(f"{folder(table)}/{name}.parquet", to_bytes(content))
 
 
 def remove(store: Store, table: str, name: str) -> None:
@@ -70,8 +70,7 @@ def remove_rows(store: Store, table: str, where: pc.Expression) -> None:
             content = parse(store.read_bytes(path))
             kept = content.filter(~where)
             if kept.num_rows < content.num_rows:
-                with store.writing(path) as target:
-                    pq.write_table(kept, target, filesystem=store.files)
+                store.write_bytes(path, to_bytes(kept))
 
 
 def names(store: Store, table: str) -> list[str]:

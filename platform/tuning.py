@@ -22,6 +22,7 @@ from unlatent.platform.runs import plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.sweep_plan import Sweep, Trial, describe, plan_sweep, refuse_changed_definition
 from unlatent.platform.sweep_rows import begin, finish, objective_values, settle, status, trial_rows
+from unlatent.platform.tracking.packages import require
 from unlatent.platform.training import Worker, train
 
 
@@ -33,6 +34,7 @@ def run_sweep(name: str, overrides: Sequence[str]) -> Trial:
     """
     started = time.monotonic()
     sweep = plan_sweep(name, overrides)
+    require(sweep.config.train.trackers)
     refuse_changed_definition(sweep)
     waiting = [trial for trial in sweep.trials if not has_ended(sweep, trial)]
     say(describe(sweep, len(waiting)))
@@ -126,7 +128,7 @@ def run_trial(settings: dict[str, Any]) -> None:
         tune.report({"images_seen": checkpoint.images_seen, given["metric"]: value})
 
     with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
-        train(run, store, Worker(report=report))
+        train(run, store, Worker(report=report, reports_at_once=True))
 
 
 def measure(store: Store, dataset: Dataset, config: Config, checkpoint: str, metric: str) -> float:

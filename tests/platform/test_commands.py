@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -68,7 +69,8 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(unlatent, tmp_path, arg
 
 def test_every_command_has_help_with_an_example(unlatent):
     listed = unlatent("--help").stdout
-    for command in ("train", "sweep", "evaluate", "generate", "serve", "results", "report", "run", "plan", "config"):
+    commands = ["train", "sweep", "evaluate", "generate", "serve", "results", "runs", "report", "run", "plan", "config"]
+    for command in commands:
         assert command in listed
         assert f"unlatent {command} " in unlatent(command, "--help").stdout or command == "serve"
 
@@ -105,6 +107,20 @@ def test_results_filters_sorts_and_exports(unlatent, store, row_of, tmp_path):
         {"run_id": "a", "loss": 0.5},
     ]
     assert list(pd.read_parquet(tmp_path / "out.parquet")["run_id"]) == ["b", "a"]
+
+
+def test_runs_lists_what_runs_what_has_ended_and_what_is_lost(unlatent, store, make_run, row_of, noon):
+    train(make_run("train.run=mine"), store, Worker())
+    dead = row_of("runs", run_id="dead", status="running", images_seen=128, total_images=256, started_at=noon)
+    gone = {"host": socket.gethostname(), "pid": 4_000_000, "process_started_at": noon}
+    tables.replace(store, "runs", dead | gone)
+
+    done = unlatent("runs", f"store={store.root}")
+
+    assert done.returncode == 0 and "2 of 2 runs" in done.stdout
+    mine, dead = (line for line in done.stdout.splitlines() if "of 256" in line)
+    assert "mine" in mine and "succeeded" in mine and "256 of 256" in mine
+    assert "dead" in dead and "lost" in dead and "128 of 256" in dead
 
 
 @pytest.mark.parametrize(

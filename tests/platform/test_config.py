@@ -44,6 +44,24 @@ def test_a_config_that_cannot_work_is_refused_in_one_line(override, named):
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "named"),
+    [
+        (["cluster.workers=4", "cluster.min_workers=2"], "train.batch_size=32 cannot be shared by 3 workers, to which"),
+        (["cluster.workers=2", "cluster.min_workers=3"], "cluster.min_workers=3 is not in 1 … cluster.workers=2"),
+        (
+            ["cluster.workers=2", "cluster.min_workers=1", "train.accumulate=32"],
+            "train.accumulate=32 does not divide a worker's share of a batch, 16 images with cluster.workers=2",
+        ),
+    ],
+)
+def test_every_number_of_workers_that_a_run_may_come_to_has_to_share_a_batch(overrides, named):
+    with pytest.raises(ValueError, match=named):
+        compose_config(overrides)
+
+    compose_config(["cluster.workers=4", "cluster.min_workers=2", "train.batch_size=24"])
+
+
 def test_a_config_survives_being_written_down():
     config = compose_config(["train.learning_rate=3e-4", "model.compaction.attention=false"])
 

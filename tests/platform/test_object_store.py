@@ -214,6 +214,8 @@ def test_a_run_that_was_cut_off_goes_on_and_can_be_loaded_by_its_address(store, 
 
     assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"
     assert sorted(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
+    files = [f"events.out.tfevents.{start:012d}" for start in (0, 128)]
+    assert store.list(f"artifacts/{run.run_id}/tensorboard") == files
     last = runs.last_checkpoint(store, run.run_id)
     assert last.images_seen == 256 and runs.is_done(store, run)
     assert unlatent.load(store.uri(last.path)).generate(["3"], seeds=[0])[0].size == (8, 8)

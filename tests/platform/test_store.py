@@ -1,5 +1,4 @@
 import pickle
-from pathlib import Path
 
 import pytest
 
@@ -23,18 +22,6 @@ def test_what_is_written_is_read_back(tmp_path):
     assert store.exists("a/b/c.bin") and store.exists("a/b") and not store.exists("a/c")
     assert store.list("a/b") == ["c.bin"]
     assert store.list("nowhere") == []
-
-
-def test_a_write_that_fails_leaves_the_old_content_and_nothing_beside_it(tmp_path):
-    store = Store(tmp_path)
-    store.write_bytes("file", b"old")
-
-    with pytest.raises(RuntimeError), store.writing("file") as target, Path(target).open("wb") as half:
-        half.write(b"ne")
-        raise RuntimeError("killed")
-
-    assert store.read_bytes("file") == b"old"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_a_folder_appears_whole_and_replaces_the_one_before(tmp_path):

@@ -6,6 +6,7 @@ import time
 
 import pandas as pd
 import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
 from unlatent.platform import tables
@@ -80,6 +81,19 @@ def test_older_files_without_a_later_column_still_read(store, row_of):
     frame = tables.read(store, "steps").set_index("run_id")
 
     assert frame.loc["old", "images_seen"] == 5 and pd.isna(frame.loc["old", "loss"])
+
+
+def test_steps_from_before_there_was_an_mfu_read_and_merge_with_those_that_have_one(store, row_of):
+    tables.append(store, "steps", [row_of("steps", run_id="old", images_seen=5, loss=0.5)])
+    [path] = store.local("results/steps").glob("*.parquet")
+    pq.write_table(pq.read_table(path).drop_columns(["mfu"]), path)
+    tables.append(store, "steps", [row_of("steps", run_id="new", mfu=0.4)])
+
+    assert tables.compact(store, "steps") == 2
+
+    frame = tables.read(store, "steps").set_index("run_id")
+    assert frame.loc["new", "mfu"] == 0.4
+    assert pd.isna(frame.loc["old", "mfu"]) and frame.loc["old", "loss"] == 0.5
 
 
 def test_conditions_select_rows(store, row_of):

@@ -143,15 +143,27 @@ def test_steps_beyond_the_last_checkpoint_are_not_doubled(store, make_run):
     assert sorted(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
 
 
-def test_a_damaged_last_checkpoint_is_passed_over(store, make_run, capsys):
+def cut_in_half(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("file", ["state.pt", "model.safetensors", "meta.json"])
+def test_a_last_checkpoint_that_is_cut_off_is_passed_over_in_words_and_the_end_is_the_same(
+    store, make_run, capsys, file
+):
     run = make_run()
     train(run, store, Worker())
-    store.write_bytes(f"{runs.last_checkpoint(store, run.run_id).path}/state.pt", b"cut off")
+    before = checkpoints.find(store, runs.last_checkpoint(store, run.run_id).path)
+    cut_in_half(store.local(f"{before.path}/{file}"))
 
     train(run, store, Worker())
 
-    assert "state.pt is not what was saved" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert f"{before.path} is damaged: {file} is not what was saved" in printed
+    assert "resumed at 128 images" in printed
+    assert checkpoints.find(store, before.path).hash == before.hash
     assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"
+    assert sorted(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
 
 
 def test_a_named_run_may_be_made_longer(store, make_run):

@@ -1,0 +1,64 @@
+import io
+import json
+import time
+from dataclasses import replace
+
+import pytest
+from rich.console import Console
+
+from unlatent.platform import display, progress
+from unlatent.platform.progress import Progress
+
+FAR = Progress(
+    images_seen=128_000_000,
+    total_images=409_600_000,
+    loss=0.41812,
+    images_per_s=12_345.6,
+    grad_norm=0.5234,
+    data_wait_share=0.034,
+    mfu=0.412,
+    memory_bytes=38_200_000_000,
+)
+
+
+@pytest.fixture
+def terminal(monkeypatch) -> io.StringIO:
+    """What a terminal of 100 columns is sent."""
+    sent = io.StringIO()
+    monkeypatch.setattr(display, "console", Console(file=sent, force_terminal=True, width=100, highlight=False))
+    return sent
+
+
+def test_a_run_says_how_it_is_doing_within_a_hundred_columns():
+    said = display.describe(FAR)
+
+    assert said == "31%  6:20:09 left  12,346 images/s  loss 0.4181  norm 0.52  wait 3%  MFU 41%  38 GB"
+    assert len(f"train-1a2b3c4d5e: {said}") <= 101
+
+
+def test_the_bar_and_the_figures_below_it_fit_a_terminal_of_a_hundred_columns(store, terminal):
+    progress.publish(store, "train-1a2b3c4d5e", FAR)
+
+    with display.training_bar(store, "train-1a2b3c4d5e"):
+        time.sleep(0.6)
+
+    shown = terminal.getvalue()
+    assert "128,000,000 of 409,600,000 images" in shown and display.describe(FAR) in shown
+    assert "…" not in shown, "nothing is cut off"
+
+
+def test_without_a_terminal_a_run_is_a_line_when_it_is_done_and_one_for_what_fails(store, capsys):
+    done = replace(FAR, images_seen=FAR.total_images, warnings=["mine: a tracker fails"])
+
+    with display.training_bar(store, "mine"):
+        progress.publish(store, "mine", done)
+
+    assert capsys.readouterr().out.splitlines() == ["mine: a tracker fails", f"mine: {display.describe(done)}"]
+    assert display.describe(done).startswith("100%  done  12,346 images/s")
+
+
+def test_progress_as_an_earlier_release_wrote_it_is_passed_over(store):
+    earlier = {"images_seen": 5, "total_images": 10, "loss": 0.5, "images_per_s": 1.0}
+    store.write_bytes(progress.path("mine"), json.dumps(earlier).encode())
+
+    assert progress.latest(store, "mine") is None
