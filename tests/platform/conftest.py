@@ -32,6 +32,12 @@ def store(tmp_path) -> Store:
 
 
 @pytest.fixture
+def smallest() -> list[str]:
+    """Overrides of the smallest config that trains."""
+    return list(SMALLEST)
+
+
+@pytest.fixture
 def make_config(store):
     """Composes the smallest config that trains, on the digits, with further overrides."""
 
