@@ -19,15 +19,27 @@ def run(pipeline: Name, overrides: Overrides = None) -> None:
     run_pipeline(load_pipeline(pipeline), overrides or [])
 
 
-@app.command(epilog="unlatent plan quickstart")
-def plan(pipeline: Name, overrides: Overrides = None) -> None:
-    """Print a pipeline's steps, what would be skipped and why, and what each needs. Runs nothing."""
+@app.command(epilog="unlatent plan imagenet256 cluster.workers=8 --measure")
+def plan(
+    pipeline: Name,
+    overrides: Overrides = None,
+    measure: Annotated[
+        bool, typer.Option(help="First time some steps of each network that is to be trained, where it would be")
+    ] = False,
+) -> None:
+    """Print a pipeline's steps, what would be skipped and why, what each needs, and how long. Runs none of them."""
     from unlatent.pipelines.definition import load_pipeline
+    from unlatent.pipelines.estimates import estimates, measure_rates
     from unlatent.pipelines.planning import plan_pipeline
+    from unlatent.pipelines.runner import Execution
 
-    definition = load_pipeline(pipeline)
-    display.say(f"{definition.name}: {definition.about}")
-    display.show_table(plan_pipeline(definition, overrides or []))
+    execution = Execution(load_pipeline(pipeline), tuple(overrides or []))
+    display.say(f"{execution.pipeline.name}: {execution.pipeline.about}")
+    if measure:
+        measure_rates(execution)
+    display.show_table(plan_pipeline(execution))
+    for line in estimates(execution):
+        display.say(line)
 
 
 @app.command(epilog="unlatent config train model=b data=imagefolder data.root=pictures")

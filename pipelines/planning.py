@@ -1,18 +1,15 @@
 """What running a pipeline would do, without doing it."""
 
-from collections.abc import Sequence
-
 from unlatent.pipelines import records
-from unlatent.pipelines.definition import Pipeline, Step
+from unlatent.pipelines.definition import Step
 from unlatent.pipelines.records import Record
 from unlatent.pipelines.runner import Execution, reason_to_run, waiting_for
 from unlatent.pipelines.steps import ACTIONS
 
 
-def plan_pipeline(pipeline: Pipeline, overrides: Sequence[str]) -> list[dict[str, str]]:
+def plan_pipeline(execution: Execution) -> list[dict[str, str]]:
     """A row of texts for each step, in order: what would happen, why, and what it needs."""
-    execution = Execution(pipeline, tuple(overrides))
-    rows = []
+    pipeline, rows = execution.pipeline, []
     for name in pipeline.order():
         step = pipeline.steps[name]
         would, why = decide(execution, step)

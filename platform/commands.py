@@ -197,7 +197,7 @@ def serve(overrides: Overrides = None) -> None:
 )
 def results(
     table: Annotated[
-        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps or deployments")
+        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
     ],
     overrides: Overrides = None,
     where: Annotated[str | None, typer.Option(help="A condition, as pandas' DataFrame.query takes it")] = None,
@@ -251,7 +251,7 @@ def runs_(
 
 @app.command(epilog="unlatent compact steps")
 def compact(
-    table: Annotated[str, typer.Argument(help="steps, events, evaluations, pipeline_steps or deployments")],
+    table: Annotated[str, typer.Argument(help="steps, events, evaluations, pipeline_steps, deployments or rates")],
     overrides: Overrides = None,
 ) -> None:
     """Merge a table's many small files into one; readers see every row once, all the while."""

@@ -4,7 +4,7 @@ import difflib
 import functools
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
+from unlatent.platform import digits
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.datasets import DataConfig
 from unlatent.platform.evaluation import EvaluationConfig
@@ -51,6 +52,8 @@ class Config:
         if self.model.image_size != self.data.image_size:
             sizes = f"model.image_size={self.model.image_size} is not data.image_size={self.data.image_size}"
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
+        if self.data.kind == "digits":  # of other data sets they are known once they are opened
+            self.model = replace(self.model, channels=digits.CHANNELS, classes=len(digits.CLASSES))
         if self.serve.metric not in DIRECTIONS:
             raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join(DIRECTIONS)}")
         for workers in self.cluster.worker_counts:

@@ -39,8 +39,8 @@ class DataConfig:
             raise ValueError(f"data.image_size={self.image_size}: digits are {digits.IMAGE_SIZE} pixels on a side")
         if self.kind == "imagefolder" and not self.root:
             raise ValueError("data.root is not set; data.kind=imagefolder needs the folder of pictures")
-        if not 0 < self.held_out < 1:
-            raise ValueError(f"data.held_out={self.held_out} is not a share between 0 and 1; 0.1 would do")
+        if not 0 <= self.held_out < 1:
+            raise ValueError(f"data.held_out={self.held_out} is not in 0 … 1 (1 excluded); 0.1 would do")
         if self.workers < 0:
             raise ValueError(f"data.workers={self.workers} is below 0")
         if self.root:
@@ -105,7 +105,7 @@ def open_digits() -> Dataset:
         hash=digest.hexdigest(),
         classes=digits.CLASSES,
         image_size=digits.IMAGE_SIZE,
-        channels=1,
+        channels=digits.CHANNELS,
         train=ImageSplit(pixels[~mask], labels[~mask]),
         held_out=ImageSplit(pixels[mask], labels[mask]),
     )

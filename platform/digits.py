@@ -4,7 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CLASSES = [str(digit) for digit in range(10)]
-IMAGE_SIZE = 8
+IMAGE_SIZE, CHANNELS = 8, 1
 HELD_OUT_EVERY = 5  # of the images of a class, in the order they come in
 
 

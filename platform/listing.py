@@ -15,6 +15,7 @@ SHOWN = {
     "evaluations": "run_id images_seen metric value samples sampler steps guidance feature_extractor",
     "sweeps": "sweep status trials succeeded failed metric best_value best_run_id duration_s",
     "pipeline_steps": "pipeline step action reason duration_s started_at",
+    "rates": "work device precision patch_size width batch_size images_per_s gflops_per_s memory_bytes measured_at",
     "deployments": "deployment_id run_id checkpoint_hash metric value status url deployed_at",
 }
 

@@ -52,6 +52,7 @@ KNOBS: Columns = {
     "batch_size": (WHOLE, "images a step, over all workers"),
     "learning_rate": (REAL, "peak of the schedule"),
     "total_images": (WHOLE, "images the run is to see"),
+    "precision": (TEXT, "of the matrix products in training: fp32 or bf16"),
 }
 
 RUNS: Columns = {
@@ -201,6 +202,20 @@ DEPLOYMENTS: Columns = {
     "deployed_at": (TIME, ""),
 }
 
+RATES: Columns = {
+    "work": (TEXT, "training steps, or the network's calls in drawing: training or drawing"),
+    "device": (TEXT, "name of the one device"),
+    **KNOBS,
+    "precision": (TEXT, "of the matrix products in that work: fp32 or bf16"),
+    "batch_size": (WHOLE, "images at once, on that device"),
+    "forward_gflops": (REAL, "one image, forward; 2 per multiply-add"),
+    "images_per_s": (REAL, "random images: reading data is not in it, nor is the exchange of gradients"),
+    "gflops_per_s": (REAL, "model FLOPs (nothing that is recomputed)"),
+    "memory_bytes": (WHOLE, "peak device memory so far, or resident memory on a CPU"),
+    **PROVENANCE,
+    "measured_at": (TIME, ""),
+}
+
 
 @dataclass(frozen=True)
 class Table:
@@ -223,4 +238,5 @@ TABLES = {
     "sweeps": table(SWEEPS, key="sweep"),
     "pipeline_steps": table(PIPELINE_STEPS),
     "deployments": table(DEPLOYMENTS),
+    "rates": table(RATES),
 }

@@ -9,7 +9,7 @@ from unlatent.pipelines import steps
 from unlatent.pipelines.definition import load_pipeline
 from unlatent.pipelines.planning import plan_pipeline
 from unlatent.pipelines.records import Outputs
-from unlatent.pipelines.runner import StepError, run_pipeline
+from unlatent.pipelines.runner import Execution, StepError, run_pipeline
 from unlatent.pipelines.steps import Action
 from unlatent.platform import tables
 from unlatent.platform.store import Store
@@ -59,7 +59,7 @@ class Kitchen:
     def plan(self, text: str, *overrides: str) -> dict[str, str]:
         path = self.folder / "dinner.yaml"
         path.write_text(text)
-        rows = plan_pipeline(load_pipeline(str(path)), [f"store={self.store.root}", *overrides])
+        rows = plan_pipeline(Execution(load_pipeline(str(path)), (f"store={self.store.root}", *overrides)))
         return {row["step"]: f"{row['would']}: {row['why']}" for row in rows}
 
     def rows(self):

@@ -1,0 +1,126 @@
+"""What a pipeline has to compute, and how long that takes at the rates that its store knows."""
+
+from dataclasses import dataclass
+
+from unlatent.models import cost
+from unlatent.pipelines.definition import Step
+from unlatent.pipelines.runner import Execution
+from unlatent.platform.config import Config, load_sweep
+from unlatent.platform.display import say
+from unlatent.platform.rates import Rate, best_rate, known_rates, measure_on_ray
+from unlatent.platform.sweep_plan import work_out
+from unlatent.platform.sweep_space import choose
+
+UNITS = ((1e12, "ZFLOPs"), (1e9, "EFLOPs"), (1e6, "PFLOPs"), (1e3, "TFLOPs"), (1, "GFLOPs"))  # in 10⁹ FLOPs
+PERIODS = ((31_557_600.0, "years"), (86400.0, "days"), (3600.0, "h"), (60.0, "min"))  # each from two of its own on
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of a step: images, what one costs, and on how many devices at once."""
+
+    kind: str  # training or drawing
+    images: int
+    gflops_each: float
+    config: Config
+    devices: int = 1
+
+    @property
+    def gflops(self) -> float:
+        return self.images * self.gflops_each
+
+
+def estimates(execution: Execution) -> list[str]:
+    """A line or two for each step that trains or draws."""
+    rates = known_rates(execution.store)
+    lines = []
+    for name in execution.pipeline.order():
+        step = execution.pipeline.steps[name]
+        if works := work_of(execution, step):
+            lines += [f"{name}: {amount(works)}", f"    {duration(works, rates)}"]
+    return lines
+
+
+def work_of(execution: Execution, step: Step) -> list[Work]:
+    """What a step computes by the network; of a sweep, trial by trial, as if none were stopped early."""
+    config = execution.configs[step.name]
+    if step.run == "train":
+        return [training(config)]
+    if step.run == "evaluate":
+        return [drawing(config)]
+    if step.run == "sweep" and step.sweep:
+        overrides = execution.overrides_of(step)
+        definition = load_sweep(step.sweep, overrides)
+        shared = [*definition.overrides, *(text for text in overrides if not text.startswith("sweep."))]
+        return [training(trial) for _, trial in choose(definition, work_out(definition, shared)[0])]
+    return []
+
+
+def measure_rates(execution: Execution) -> None:
+    """Times the networks of the steps that train.
+
+    Raises ValueError where the cluster has no place for a worker of one.
+    """
+    for step in execution.pipeline.steps.values():
+        if step.run == "train":
+            for row in measure_on_ray(execution.configs[step.name]):
+                rate = f"{short(row['images_per_s'])} images/s, {row['batch_size']} at once"
+                say(f"{step.name}: {row['work']} at {rate}, on {row['device']}, {row['precision']}")
+
+
+def training(config: Config) -> Work:
+    gflops = cost.training_gflops(config.model)
+    return Work("training", config.train.total_images, gflops, config, config.cluster.workers)
+
+
+def drawing(config: Config) -> Work:
+    gflops = config.sampler.network_evaluations() * cost.forward_gflops(config.model)
+    return Work("drawing", config.evaluation.samples, gflops, config)
+
+
+def amount(works: list[Work]) -> str:
+    """`training on 409,600,000 images × 932.1 GFLOPs = 382 EFLOPs`."""
+    total = flops(sum(work.gflops for work in works))
+    if len(works) > 1:
+        return f"{works[0].kind} of {len(works)} trials, {sum(work.images for work in works):,} images = {total}"
+    return f"{works[0].kind}, {works[0].images:,} images × {flops(works[0].gflops_each)} = {total}"
+
+
+def duration(works: list[Work], rates: list[Rate]) -> str:
+    """How long it takes, and by which measurement; of several trials, one after another."""
+    first = works[0]
+    device = "GPU" if first.config.cluster.gpus_per_worker else "CPU"
+    found = [best_rate(rates, work.kind, work.config) for work in works]
+    known = [rate for rate in found if rate is not None]
+    if len(known) < len(works):
+        return f"how long: no rate of {first.kind} on a {device} is known yet; `unlatent plan … --measure` finds one"
+    device_s = sum(work.gflops / rate.gflops_per_s for work, rate in zip(works, known, strict=True))
+    by = known[0]
+    own = all(rate.is_of(work.config) for work, rate in zip(works, known, strict=True))
+    network = "this network" if own and len(works) == 1 else "such networks" if own else "another network"
+    measured = f"measured {by.measured_at:%Y-%m-%d} on {by.device}, {by.precision}, {network}"
+    if len(works) > 1:
+        return f"{period(device_s)} one after another; {measured}"
+    rate = f"{short(by.gflops_per_s / first.gflops_each)} images/s"
+    if first.devices == 1:
+        return f"{period(device_s)} at {rate}; {measured}"
+    unit = "GPU" if device == "GPU" else "worker"
+    each = f"on each of {first.devices} {unit}s"
+    return f"{period(device_s / first.devices)} ({short(device_s / 3600)} {unit} hours) at {rate} {each}; {measured}"
+
+
+def flops(gflops: float) -> str:
+    size, unit = next(each for each in UNITS if gflops >= each[0] or each[0] == 1)
+    return f"{short(gflops / size)} {unit}"
+
+
+def period(seconds: float) -> str:
+    for size, unit in PERIODS:
+        if seconds >= 2 * size:
+            return f"{short(seconds / size)} {unit}"
+    return f"{short(seconds)} s"
+
+
+def short(value: float) -> str:
+    """Three digits that count, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

@@ -1,0 +1,137 @@
+"""How fast networks train and draw on one device: measured on purpose, or by runs as they trained.
+
+What a plan's hours follow from.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import pandas as pd
+import torch
+
+from unlatent.models import cost
+from unlatent.models.precision import autocast
+from unlatent.platform import cluster, tables
+from unlatent.platform.config import Config
+from unlatent.platform.devices import device_name, local_device, memory_bytes
+from unlatent.platform.learner import make_learner, train_step
+from unlatent.platform.optimization import learning_rate
+from unlatent.platform.provenance import now, provenance
+from unlatent.platform.runs import knobs
+from unlatent.platform.store import Store
+
+MEASURED_FOR_S = 5.0
+LEAST_CALLS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rate:
+    """Of one device. FLOPs are the model's, without what is computed again to save memory."""
+
+    work: str  # training or drawing
+    gflops_per_s: float
+    forward_gflops: float  # of the network, an image
+    device: str
+    precision: str
+    measured_at: datetime
+
+    def is_of(self, config: Config) -> bool:
+        """Whether it was measured on a network of as many FLOPs."""
+        return self.forward_gflops == cost.forward_gflops(config.model)
+
+
+def known_rates(store: Store) -> list[Rate]:
+    """Those measured on purpose, then those of runs; each newest first."""
+    measured = tables.read(store, "rates").sort_values("measured_at", ascending=False)
+    runs = tables.read(store, "runs").sort_values("updated_at", ascending=False)
+    runs = runs[runs["images_per_s"].notna() & runs["precision"].notna() & (runs["images_seen"] > 0)]
+    trained_gflops = runs["images_per_s"] / runs["workers"] * runs["training_gflops"] / runs["images_seen"]
+    runs = runs.assign(work="training", gflops_per_s=trained_gflops, measured_at=runs["updated_at"])
+    names = list(Rate.__dataclass_fields__)
+    rows = pd.concat([measured[names], runs[names]]).to_dict("records")
+    return [Rate(**{str(name): value for name, value in row.items()}) for row in rows]
+
+
+def best_rate(rates: list[Rate], work: str, config: Config) -> Rate | None:
+    """What tells most of a config's network on its kind of device: a rate of such a network, or else of another."""
+    precision = config.train.precision if work == "training" else config.sampler.precision
+    on_gpu = config.cluster.gpus_per_worker > 0
+    fitting = [
+        rate for rate in rates if rate.work == work and rate.precision == precision and (rate.device != "cpu") == on_gpu
+    ]
+    return next(iter([rate for rate in fitting if rate.is_of(config)] + fitting), None)
+
+
+def measure_on_ray(config: Config) -> list[dict[str, Any]]:
+    """Measures where a worker of training would be placed, and adds the rows to `rates`.
+
+    Raises ValueError if the cluster has no such place.
+    """
+    import ray
+
+    cluster.connect(config.cluster)
+    cpus, gpus = cluster.worker_cpus(config.cluster), config.cluster.gpus_per_worker
+    cluster.require("measuring", 1, cpus, gpus)
+    rows = ray.get(ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(measure).remote(config))
+    tables.append(Store(config.store), "rates", rows)
+    return rows
+
+
+def measure(config: Config) -> list[dict[str, Any]]:
+    """Times training steps on a worker's part of a batch, and the network on as many images as drawing would call it.
+
+    Images are random: reading data is not in it, nor is the exchange of gradients. Returns rows of `rates`.
+    """
+    device = local_device()
+    torch.set_float32_matmul_precision("high")
+    share = config.train.batch_size // config.cluster.workers
+    learner = make_learner(config.model, config.train, device)
+    generator = torch.Generator().manual_seed(config.train.seed)
+    shape = (share, config.model.channels, config.model.image_size, config.model.image_size)
+    images = torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(device)
+    labels = torch.randint(config.model.classes, (share,), generator=generator).to(device)
+    part = share // config.train.accumulate
+    noisy, t = images[:part].float() / 127.5 - 1, torch.full((part,), 0.5, device=device)
+
+    def train() -> None:
+        train_step(config.train, learner, images, labels, 0, learning_rate(config.train, 0)).flow.item()  # waits
+
+    @torch.inference_mode()
+    def draw() -> None:
+        with autocast(device, config.sampler.precision):
+            learner.network(noisy, t, labels[:part]).sum().item()
+
+    def row(work: str, precision: str, images: int, gflops_each: float, seconds: float) -> dict[str, Any]:
+        return {
+            **knobs(config),
+            **provenance(),
+            "work": work,
+            "device": device_name(device),
+            "precision": precision,
+            "batch_size": images,
+            "forward_gflops": cost.forward_gflops(config.model),
+            "images_per_s": images / seconds,
+            "gflops_per_s": images * gflops_each / seconds,
+            "memory_bytes": memory_bytes(device),
+            "measured_at": now(),
+        }
+
+    training_gflops, forward_gflops = cost.training_gflops(config.model), cost.forward_gflops(config.model)
+    return [
+        row("training", config.train.precision, share, training_gflops, seconds_each(train)),
+        row("drawing", config.sampler.precision, part, forward_gflops, seconds_each(draw)),
+    ]
+
+
+def seconds_each(call: Callable[[], None]) -> float:
+    """The mean over some seconds, after two calls that compile and allocate."""
+    for _ in range(2):
+        call()
+    calls, started = 0, time.perf_counter()
+    while calls < LEAST_CALLS or time.perf_counter() - started < MEASURED_FOR_S:
+        call()
+        calls += 1
+    return (time.perf_counter() - started) / calls

@@ -1,0 +1,60 @@
+"""The shipped recipes against what the paper and its published settings say."""
+
+import pytest
+
+from unlatent.models import cost
+from unlatent.pipelines.definition import load_pipeline
+from unlatent.pipelines.runner import Execution
+from unlatent.platform.optimization import clip_norm, learning_rate
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    def config_of(name: str):
+        return Execution(load_pipeline(name), (f"store={tmp_path}/store",)).configs["train"]
+
+    return config_of
+
+
+def test_imagenet256_is_the_papers_class_conditional_recipe(recipe):
+    config = recipe("imagenet256")
+    train, model = config.train, config.model
+
+    assert (model.image_size, model.patch_size, model.window, model.classes) == (256, 16, 16, 1000)
+    assert (model.width, model.heads, model.patch_depth, model.pixel_width, model.pixel_depth) == (1152, 16, 26, 16, 4)
+    assert round(cost.parameters(model) / 1e6, 1) == 797.4
+    assert (train.batch_size, train.total_images // train.batch_size) == (256, 1_600_000)
+    assert (train.beta2, train.weight_decay, train.warmup_images, train.schedule) == (0.999, 0.0, 0, "constant")
+    assert (train.ema_decays, train.label_drop, train.precision) == ([0.9999], 0.1, "bf16")
+    assert (train.time_mean, train.time_std, train.shift) == (0.0, 1.0, 1.0)
+    assert (train.alignment.weight, train.alignment.block, train.alignment.teacher_patch) == (0.5, 8, 16)
+    assert train.alignment.teacher == "facebook/dinov2-base" and model.prediction == "velocity"
+    assert config.data.held_out == 0
+
+
+def test_the_rate_and_the_clipping_change_after_epoch_160_of_320(recipe):
+    train = recipe("imagenet256").train
+    epoch = train.total_images // 320
+
+    assert learning_rate(train, 160 * epoch - 256) == 1e-4 and clip_norm(train, 160 * epoch - 256) == 1.0
+    assert learning_rate(train, 160 * epoch) == 1e-5 and clip_norm(train, 160 * epoch) == 0.5
+    assert learning_rate(train, train.total_images - 256) == 1e-5
+
+
+def test_imagenet512_goes_on_where_imagenet256_ends(recipe):
+    first, second = recipe("imagenet256"), recipe("imagenet512")
+
+    assert second.train.start == f"checkpoints/{first.train.run}/{first.train.total_images:012d}"
+    assert (second.model.image_size, second.model.patch_size) == (512, 16)
+    assert (second.train.shift, second.train.clip_norm, second.train.learning_rate) == (3.0, 0.5, 1e-4)
+    assert second.train.total_images == 40 * first.train.total_images // 320 and second.train.batch_size == 256
+
+
+def test_images_are_drawn_for_measuring_as_published(recipe):
+    first, second = recipe("imagenet256"), recipe("imagenet512")
+
+    for config, published in ((first, (2.75, 0.1, 0.9, 1.0, 1600)), (second, (3.5, 0.1, 1.0, 2.0, 10_000))):
+        sampler = config.sampler
+        said = (sampler.guidance, sampler.guidance_low, sampler.guidance_high, sampler.shift, config.evaluation.seed)
+        assert said == published and (sampler.name, sampler.steps) == ("ab2", 100)
+        assert (config.evaluation.samples, config.evaluation.extractor) == (50_000, "inception")
