@@ -109,6 +109,8 @@ def train_step(config: TrainConfig, learner: Learner, images: Tensor, labels: Te
     t = flow.sample_times(len(data), generator, config.shift, config.time_mean, config.time_std)
     dropped = torch.rand(len(data), generator=generator, device=device) < config.label_drop
     labels = labels.masked_fill(dropped, learner.network.null_label)
+    if config.flip:
+        data = mirrored(data, generator)
 
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
@@ -119,6 +121,12 @@ def train_step(config: TrainConfig, learner: Learner, images: Tensor, labels: Te
     clipped_step(learner.optimizer, grad_norm, clip_norm(config, learner.images_seen), refused)
     learner.averages.update(learner.network, learner.images_seen, learner.images_seen + config.batch_size)
     return Losses(flow_loss, grad_norm, refused, alignment)
+
+
+def mirrored(data: Tensor, generator: torch.Generator) -> Tensor:  # (B, C, H, W)
+    """Each image left to right, with probability ½."""
+    chosen = torch.rand(len(data), generator=generator, device=data.device) < 0.5
+    return torch.where(chosen[:, None, None, None], data.flip(3), data)
 
 
 def add_gradients(

@@ -59,6 +59,7 @@ class TrainConfig:
     spikes: SpikeConfig = field(default_factory=SpikeConfig)
     ema_decays: list[float] = field(default_factory=lambda: [0.9999])  # a step; the first one's mean is `ema`
     ema_power_widths: list[float] = field(default_factory=list)  # sigma_rel of power means, as 0.05 and 0.1
+    flip: bool = False  # mirrors every other image, left to right, by chance; the paper does not
     label_drop: float = 0.1  # share of labels replaced by the null class, for guidance
     time_mean: float = 0.0  # of the normal under the logit-normal times
     time_std: float = 1.0

@@ -4,10 +4,12 @@ Shards are looked through once, without decoding an image. What that found is ke
 the next start only lists the folder.
 """
 
-import hashlib
+import io
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -16,12 +18,15 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from unlatent.platform import parquet_shards, webdataset_shards
-from unlatent.platform.image_folder import ImageFile, folder_hash, index_path, read_index, save_index
-from unlatent.platform.store import Store
+from unlatent.platform.image_decoding import BROKEN, decode, decode_all
+from unlatent.platform.image_folder import choose_held_out, files_hash, read_index, reason_of, save_index
+from unlatent.platform.store import File, Store
 
 FORMATS: dict[str, Any] = {"parquet": parquet_shards, "webdataset": webdataset_shards}
 UNLABELLED = "image"  # the one class of images that have no label
-CLASS_NAMES = b"classes"
+CLASSES = b"classes"  # of the index's metadata: names by label, one a line
+
+Content = TypeVar("Content")
 
 
 @dataclass(kw_only=True)
@@ -31,93 +36,156 @@ class Shards:
     hash: str
     classes: list[str]
     labels: NDArray[np.int64]
-    pixels: "ShardPixels"
     held_out: NDArray[np.bool_]
+    pixels: "ShardPixels"
 
 
 @dataclass
 class ShardPixels:
-    """Image files by number, read chunk by chunk. Arrays of one entry an image."""
+    """Decodes images when they are asked for, and reads each chunk once for that. Pickles as where they lie."""
 
     root: Store
     kind: str
     names: list[str]  # of the shards
-    shard: NDArray[np.int64]
-    chunk: NDArray[np.int64]  # in its shard
-    row: NDArray[np.int64]  # in its chunk
-    offset: NDArray[np.int64]
-    size: NDArray[np.int64]
+    index: pa.Table = field(repr=False)  # a row an image, in the order in which they lie
+    image_size: int
 
     def __len__(self) -> int:
-        return len(self.row)
+        return len(self.index)
+
+    @property
+    def image_bytes(self) -> int:
+        return 3 * self.image_size**2
 
     def chosen(self, mask: NDArray[np.bool_]) -> "ShardPixels":
-        columns = (each[mask] for each in (self.shard, self.chunk, self.row, self.offset, self.size))
-        return ShardPixels(self.root, self.kind, self.names, *columns)
+        return ShardPixels(self.root, self.kind, self.names, self.index.filter(pa.array(mask)), self.image_size)
 
     @property
     def chunk_lengths(self) -> NDArray[np.int64]:
         """Images in each chunk, in their order."""
-        _, counts = np.unique(np.stack([self.shard, self.chunk]), axis=1, return_counts=True)
-        return counts
+        places = self.index.select(["shard", "chunk"])
+        return (
+            places.group_by(["shard", "chunk"], use_threads=False)
+            .aggregate([([], "count_all")])["count_all"]
+            .to_numpy()
+        )
 
-    def fetch(self, indices: NDArray[np.int64]) -> list[bytes]:
-        """Image files, each chunk read once."""
-        found: list[bytes] = [b""] * len(indices)
-        places = np.stack([self.shard[indices], self.chunk[indices]])
+    def read_parts(
+        self, indices: NDArray[np.int64], size: int, threads: int | None
+    ) -> Iterator[NDArray[np.uint8]]:  # (n, 3, S, S) each, n up to `size`
+        contents = self.fetch(indices, FORMATS[self.kind].read)
+
+        def decode_one(place: int) -> NDArray[np.uint8]:
+            return self.decode(contents[place], int(indices[place]))
+
+        for start in range(0, len(indices), size):
+            yield decode_all(decode_one, np.arange(start, min(start + size, len(indices))), threads)
+
+    def captions(self, indices: NDArray[np.int64]) -> list[str]:
+        """Empty ones where there are none."""
+        return self.fetch(indices, FORMATS[self.kind].read_captions)
+
+    def fetch(
+        self, indices: NDArray[np.int64], read: Callable[[pa.Table, pa.NativeFile], list[Content]]
+    ) -> list[Content]:
+        """What `read` finds for each image; it is given the images of one chunk at a time."""
+        rows = self.index.take(indices)
+        places = np.stack([rows["shard"].to_numpy(), rows["chunk"].to_numpy()])
+        found: list[Any] = [None] * len(indices)
         for shard, chunk in np.unique(places, axis=1).T.tolist():
             wanted = np.flatnonzero((places[0] == shard) & (places[1] == chunk))
-            some = indices[wanted]
-            with self.root.files.open_input_file(self.root.inside(self.names[shard])) as file:
-                contents = FORMATS[self.kind].read(file, chunk, self.row[some], self.offset[some], self.size[some])
+            contents = self.root.read_with(self.names[shard], partial(read, rows.take(wanted)))
             for place, content in zip(wanted, contents, strict=True):
                 found[place] = content
         return found
 
+    def decode(self, content: bytes, index: int) -> NDArray[np.uint8]:  # (3, S, S)
+        try:
+            return decode(io.BytesIO(content), self.image_size)
+        except BROKEN as error:
+            raise ValueError(f"{self.name(index)} is no readable picture: {reason_of(error)}") from None
+
     def name(self, index: int) -> str:
         """Of an image, for who has to look for it."""
-        kind = "row group" if self.kind == "parquet" else "part"
-        return f"{self.names[self.shard[index]]}, {kind} {self.chunk[index]}, image {self.row[index]}"
+        shard, chunk, row = (self.index[name][index].as_py() for name in ("shard", "chunk", "row"))
+        part = "row group" if self.kind == "parquet" else "part"
+        return f"{self.root.uri(self.names[shard])}, {part} {chunk}, image {row}"
 
 
 def open_shards(root: Store, kind: str, image_size: int, held_out: float, store: Store) -> Shards:
     """Raises ValueError for a folder without shards, and for a shard that is not what its name says."""
-    shards = list_shards(root, FORMATS[kind].SUFFIX)
-    identity = folder_hash(shards, image_size, held_out)
-    index = read_index(store, identity) or write_index(store, identity, root, kind, shards)
-    classes, labels = labels_of(index)
-    columns = {name: index[name].to_numpy() for name in ("shard", "chunk", "row", "offset", "size")}
-    pixels = ShardPixels(root, kind, [shard.path for shard in shards], **columns)
-    return Shards(
-        hash=identity, classes=classes, labels=labels, pixels=pixels, held_out=choose(pixels, held_out)
-    )
+    files = list_shards(root, FORMATS[kind].SUFFIX)
+    identity = files_hash(f"{kind} ", files, image_size, held_out)
+    index = read_index(store, identity) or save_index(store, identity, look_through(root, kind, files))
+    classes = index.schema.metadata[CLASSES].decode().split("\n")
+    labels = index["label"].to_numpy()
+    names = [file.path for file in files]
+    mask = choose_held_out(image_names(names, index) if held_out else [], labels, held_out)
+    pixels = ShardPixels(root, kind, names, index.drop_columns(["label"]), image_size)
+    return Shards(hash=identity, classes=classes, labels=labels, held_out=mask, pixels=pixels)
 
 
-def list_shards(root: Store, suffix: str) -> list[ImageFile]:
-    selector = fs.FileSelector(root.inside(""), recursive=True, allow_not_found=True)
-    found = [info for info in root.files.get_file_info(selector) if info.is_file and info.path.endswith(suffix)]
+def image_names(shards: list[str], index: pa.Table) -> list[str]:
+    places = index.select(["shard", "chunk", "row"]).to_pylist()
+    return [f"{shards[place['shard']]}/{place['chunk']}/{place['row']}" for place in places]
+
+
+def list_shards(root: Store, suffix: str) -> list[File]:
+    if root.kind("") != fs.FileType.Directory:
+        raise ValueError(f"data.root={root.root} is not a folder")
+    found = [file for file in root.walk() if file.path.endswith(suffix)]
     if not found:
         raise ValueError(f"data.root={root.root} holds no {suffix} files")
-    base = len(root.base.rstrip("/")) + 1
-    return sorted((ImageFile(info.path[base:], info.size) for info in found), key=lambda shard: shard.path)
+    return found
 
 
-def write_index(store: Store, identity: str, root: Store, kind: str, shards: list[ImageFile]) -> pa.Table:
-    """Looks through all shards, several at once."""
-    reader = FORMATS[kind]
+def look_through(root: Store, kind: str, files: list[File]) -> pa.Table:
+    """The index of shards, which are looked through several at once."""
 
     def look(number: int) -> tuple[pa.Table, list[str] | None]:
-        with root.files.open_input_file(root.inside(shards[number].path)) as file:
-            try:
-                found = reader.look_through(file)
-                file.seek(0)
-                names = reader.class_names(file)
-            except (ValueError, OSError) as error:
-                raise ValueError(f"{root.uri(shards[number].path)} {error}") from None
+        try:
+            found, names = root.read_with(files[number].path, FORMATS[kind].look_through)
+        except ValueError as error:
+            raise ValueError(f"{root.uri(files[number].path)} {error}") from None
         return found.append_column("shard", pa.array([number] * len(found), pa.int64())), names
 
     with ThreadPoolExecutor() as threads:
-        looked = list(threads.map(look, range(len(shards))))
-    index = pa.concat_tables([table for table, _ in looked], promote_options="permissive")
-    names = next((names for _, names in looked if names), None)
-    return save_index(store, identity, with_labels(root, index, names))
+        looked = list(threads.map(look, range(len(files))))
+    index = concatenated([table for table, _ in looked])
+    if not len(index):
+        raise ValueError(f"data.root={root.root} holds shards, and no image in them")
+    labels, classes = numbered(
+        root, index["label"].combine_chunks(), next((names for _, names in looked if names), None)
+    )
+    index = index.set_column(index.schema.get_field_index("label"), "label", labels)
+    return index.replace_schema_metadata({CLASSES: "\n".join(classes)})
+
+
+def concatenated(tables: list[pa.Table]) -> pa.Table:
+    """Shards whose labels are names in one and numbers in another have names."""
+    kinds = {table.schema.field("label").type for table in tables}
+    common = pa.string() if kinds & {pa.string(), pa.large_string()} else pa.int64()
+    place = tables[0].schema.get_field_index("label")
+    return pa.concat_tables(table.set_column(place, "label", table["label"].cast(common)) for table in tables)
+
+
+def numbered(root: Store, labels: pa.Array, names: list[str] | None) -> tuple[pa.Array, list[str]]:
+    """Labels from 0 on, and their names: those given, or sorted, or the numbers themselves.
+
+    Raises ValueError where some images have no label, or some label no image.
+    """
+    if labels.null_count == len(labels):
+        return pa.array(np.zeros(len(labels), dtype=np.int64)), [UNLABELLED]
+    if labels.null_count:
+        raise ValueError(f"data.root={root.root}: {labels.null_count:,} of {len(labels):,} images have no label")
+    if pa.types.is_string(labels.type):
+        names = sorted(labels.unique().to_pylist())
+        labels = pc.index_in(labels, pa.array(names)).cast(pa.int64())
+    highest = pc.max(labels).as_py()
+    classes = names or [str(number) for number in range(highest + 1)]
+    if pc.min(labels).as_py() < 0 or highest >= len(classes):
+        raise ValueError(f"data.root={root.root}: label {highest} is not one of its {len(classes)} classes, from 0 on")
+    without = sorted(set(range(len(classes))) - set(labels.unique().to_pylist()))
+    if without:
+        raise ValueError(f"data.root={root.root}: class {classes[without[0]]!r} has no image")
+    return labels, classes

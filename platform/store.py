@@ -12,11 +12,12 @@ import fcntl
 import functools
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from pyarrow import fs
+from pyarrow import NativeFile, fs
 
 from unlatent.platform.outages import OutageError, outlast
 
@@ -27,6 +28,16 @@ FULL = (errno.ENOSPC, errno.EDQUOT)
 
 class StoreFullError(OSError):
     """There is no room for what was to be written; nothing of it was."""
+
+
+@dataclass(frozen=True)
+class File:
+    path: str  # relative to the root, with forward slashes
+    size_bytes: int
+
+    @property
+    def is_hidden(self) -> bool:
+        return self.path.startswith(".") or "/." in self.path
 
 
 class Store:
@@ -89,6 +100,14 @@ class Store:
         names = (info.base_name for info in self.outlast(lambda: self.files.get_file_info(selector)))
         return sorted(name for name in names if not name.startswith("."))
 
+    def walk(self, folder: str = "") -> Sequence[File]:
+        """Every file below a folder, in the order of their paths; nothing hidden is looked at."""
+        selector = fs.FileSelector(self.inside(folder), recursive=True)
+        skipped = len(self.inside("").rstrip("/")) + 1
+        infos = self.outlast(lambda: self.files.get_file_info(selector))
+        found = (File(info.path[skipped:], info.size) for info in infos if info.is_file)
+        return sorted((file for file in found if not file.is_hidden), key=lambda file: file.path)
+
     def read_bytes(self, path: str) -> bytes:
         """Raises FileNotFoundError."""
         if self.is_local:
@@ -111,6 +130,15 @@ class Store:
                 if file.metadata() == version:
                     return data
         raise TimeoutError(f"{self.uri(path)} changes faster than it can be read")
+
+    def read_with(self, path: str, read: Callable[[NativeFile], Result]) -> Result:
+        """What `read` makes of an open file, which it may read here and there: of one that nobody changes meanwhile."""
+
+        def read_open() -> Result:
+            with self.files.open_input_file(self.inside(path)) as file:
+                return read(file)
+
+        return self.outlast(read_open)
 
     def write_bytes(self, path: str, data: bytes) -> None:
         """Readers see the old content or the new, never a part.

@@ -17,9 +17,9 @@ from torch import nn
 
 from unlatent.models import cost
 from unlatent.platform import checkpoints, progress, runs
+from unlatent.platform.batches import batches
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
-from unlatent.platform.data_order import BatchOrder, batches
 from unlatent.platform.devices import device_name, local_device
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
@@ -89,11 +89,11 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
         worker.report(checkpoint)  # it was cut off between its last checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     split = run.dataset.train
-    order = BatchOrder(len(split), config.seed, config.batch_size, positions, worker.rank, worker.world)
+    source = batches(split, split.order(config.seed), positions, worker.rank, worker.world, run.config.data.decoders)
     log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker))
 
     with CheckpointWriter(worker.report) as writer:
-        for images, labels in log.timed(batches(split, order, run.config.data.workers)):
+        for images, labels in log.timed(source):
             rate = learning_rate(config, learner.images_seen) * config.spikes.lowered**rollbacks
             log.add(train_step(config, learner, images.to(worker.device), labels.to(worker.device), worker.rank, rate))
             learner.images_seen += config.batch_size

@@ -8,7 +8,7 @@ import torch
 
 from unlatent.platform import classifier
 from unlatent.platform.classifier import ClassifierNetwork, fit_classifier, shift_randomly, spread
-from unlatent.platform.datasets import DataConfig, ImageSplit, open_dataset
+from unlatent.platform.datasets import ArrayPixels, DataConfig, ImageSplit, open_dataset
 from unlatent.platform.store import Store
 
 
@@ -29,7 +29,7 @@ def quick(monkeypatch):
 
 
 def some_of(dataset, count):
-    split = ImageSplit(dataset.train.pixels[:count], dataset.train.labels[:count])
+    split = ImageSplit(ArrayPixels(dataset.train.pixels.array[:count]), dataset.train.labels[:count])
     return replace(dataset, train=split, hash="some")
 
 
@@ -96,7 +96,7 @@ def test_a_damaged_or_outdated_one_is_trained_anew(digits, tmp_path, quick):
 
 
 def test_nothing_held_out_is_refused(digits, tmp_path):
-    empty = ImageSplit(digits.held_out.pixels[:0], digits.held_out.labels[:0])
+    empty = ImageSplit(ArrayPixels(digits.held_out.pixels.array[:0]), digits.held_out.labels[:0])
 
     with pytest.raises(ValueError, match=r"holds out no image .*; raise data\.held_out"):
         fit_classifier(replace(digits, held_out=empty, hash="none"), Store(tmp_path), 0)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from unlatent.platform import checkpoints, runs, tables
-from unlatent.platform.data_order import BatchOrder, mix
+from unlatent.platform.data_order import mix
 from unlatent.platform.training import Worker, train
 
 
@@ -227,26 +227,6 @@ def test_a_run_that_is_ended_at_its_last_image_has_succeeded(store, make_run):
         train(run, store, Worker(report=stop_at_the_end))
 
     assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"
-
-
-def test_two_workers_see_every_image_of_an_epoch_once():
-    shares = [BatchOrder(40, 7, 8, range(0, 40, 8), rank, 2) for rank in range(2)]
-
-    seen = [index for share in shares for batch in share for index in batch]
-
-    assert sorted(seen) == list(range(40))
-
-
-def test_the_order_from_a_position_on_is_the_rest_of_the_whole():
-    whole, rest = BatchOrder(10, 0, 4, range(0, 40, 4)), BatchOrder(10, 0, 4, range(16, 40, 4))
-
-    assert list(whole)[4:] == list(rest)
-
-
-def test_epochs_differ():
-    [first, second] = BatchOrder(50, 0, 50, range(0, 100, 50))
-
-    assert sorted(first) == sorted(second) and first != second
 
 
 def test_positions_that_add_up_alike_do_not_share_noise():
