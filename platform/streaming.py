@@ -4,6 +4,7 @@ Each training worker has a stream of its own, decoded on its own node. The decod
 turns with the training worker on those that it has been given, and can always be placed.
 """
 
+import logging
 from collections.abc import Iterator
 from itertools import islice
 from typing import Any
@@ -12,7 +13,6 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 from ray.data import DataContext, TaskPoolStrategy
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from unlatent.platform.batches import Part, read_window
 from unlatent.platform.data_order import Indices
@@ -26,6 +26,7 @@ def stream(split: ImageSplit, windows: Iterator[Indices], workers: int) -> Itera
 
     Raises ValueError, naming the file, for an image that cannot be read.
     """
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is raised
     settings = DataContext.get_current()
     settings.enable_progress_bars = False
     settings.execution_options.preserve_order = True
@@ -35,7 +36,7 @@ def stream(split: ImageSplit, windows: Iterator[Indices], workers: int) -> Itera
 
 
 def read_chapter(shared: Any, chapter: list[Indices], workers: int) -> Iterator[Part]:
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=True)
+    here = {"ray.io/node-id": ray.get_runtime_context().get_node_id()}
     planned = ray.data.from_items([{"indices": window} for window in chapter], override_num_blocks=len(chapter))
     decoded = planned.map_batches(
         decode_window,
@@ -43,14 +44,14 @@ def read_chapter(shared: Any, chapter: list[Indices], workers: int) -> Iterator[
         batch_size=1,
         num_cpus=0,
         compute=TaskPoolStrategy(size=workers),
-        scheduling_strategy=here,
+        label_selector=here,
     )
     try:
         for part in decoded.iter_batches(batch_size=None, batch_format="numpy"):
             yield part["images"], part["labels"]
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ValueError):
-            raise ValueError(str(error.cause)) from None
+            raise ValueError(str(error.cause).splitlines()[0]) from None  # then come Ray's own lines
         raise
 
 

@@ -1,0 +1,242 @@
+import io
+import json
+import tarfile
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from PIL import Image
+
+from unlatent.platform import shards
+from unlatent.platform.data_order import ChunkShuffle, FullShuffle
+from unlatent.platform.datasets import DataConfig, open_dataset
+
+CLASSES = ["cat", "dog", "owl"]
+COUNT = 150  # pictures, of classes in turn
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[bytes]:
+    """PNG files of different sizes, in the order of their classes."""
+    generator = np.random.default_rng(0)
+    files = []
+    for number in range(COUNT):
+        buffer = io.BytesIO()
+        pixels = generator.integers(0, 256, (9 + number % 5, 12, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(buffer, "PNG")
+        files.append(buffer.getvalue())
+    return files
+
+
+def label_of(number: int) -> int:
+    return number * len(CLASSES) // COUNT
+
+
+def write_folder(root, pictures):
+    for number, picture in enumerate(pictures):
+        path = root / CLASSES[label_of(number)] / f"{number:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture)
+
+
+def write_parquet(root, pictures, labels=None, named=True, shard=70, group=16, plain=False):
+    root.mkdir(parents=True, exist_ok=True)
+    labels = [label_of(number) for number in range(len(pictures))] if labels is None else labels
+    for start in range(0, len(pictures), shard):
+        some = pictures[start : start + shard]
+        images = some if plain else [{"bytes": each, "path": None} for each in some]
+        columns = {"image": images, "label": labels[start : start + shard]}
+        table = pa.table({**columns, "caption": [f"picture {start + place}" for place in range(len(some))]})
+        if named:
+            features = {"info": {"features": {"label": {"names": CLASSES, "_type": "ClassLabel"}}}}
+            table = table.replace_schema_metadata({"huggingface": json.dumps(features)})
+        pq.write_table(table, root / f"train-{start:05d}.parquet", row_group_size=group)
+
+
+def write_tar(path, members):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w") as shard:
+        for name, content in members:
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            shard.addfile(info, io.BytesIO(content))
+
+
+def write_webdataset(root, pictures, shard=70):
+    for start in range(0, len(pictures), shard):
+        members = []
+        for number, picture in enumerate(pictures[start : start + shard], start):
+            members += [
+                (f"part/{number:03d}.cls", CLASSES[label_of(number)].encode()),
+                (f"part/{number:03d}.png", picture),
+            ]
+            members += [(f"part/{number:03d}.txt", f"picture {number}".encode())]
+        write_tar(root / f"{start:05d}.tar", members)
+
+
+def opened(root, store, kind, **settings):
+    return open_dataset(DataConfig(kind=kind, root=str(root), image_size=8, **{"held_out": 0.0, **settings}), store)
+
+
+WRITERS = {"imagefolder": write_folder, "parquet": write_parquet, "webdataset": write_webdataset}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset"])
+def test_shards_hold_what_a_folder_of_the_same_files_holds(tmp_path, store, pictures, kind):
+    for each in ("imagefolder", kind):
+        WRITERS[each](tmp_path / each, pictures)
+
+    folder, sharded = (opened(tmp_path / each, store, each) for each in ("imagefolder", kind))
+
+    assert sharded.classes == folder.classes == CLASSES and len(sharded.train) == COUNT
+    assert np.array_equal(sharded.train.labels, folder.train.labels)
+    assert torch.equal(sharded.train.read(range(COUNT)), folder.train.read(range(COUNT)))
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset"])
+def test_images_and_captions_come_in_the_order_asked_for(tmp_path, store, pictures, kind):
+    WRITERS[kind](tmp_path / kind, pictures)
+    split = opened(tmp_path / kind, store, kind).train
+    wanted = np.array([149, 3, 77, 3, 70, 69])
+
+    images, captions = split.read(wanted), split.pixels.captions(wanted)
+
+    assert torch.equal(images, split.read(range(COUNT))[wanted])
+    offset = {number: number % 70 if kind == "parquet" else number for number in range(COUNT)}
+    assert captions == [
+        f"picture {offset[number] + (number // 70 * 70 if kind == 'parquet' else 0)}" for number in wanted
+    ]
+
+
+@pytest.mark.parametrize("kind", ["imagefolder", "parquet", "webdataset"])
+def test_a_share_is_held_out_without_overlap_or_loss(tmp_path, store, pictures, kind):
+    WRITERS[kind](tmp_path / kind, pictures)
+
+    dataset = opened(tmp_path / kind, store, kind, held_out=0.3)
+
+    parts = [
+        {bytes(image.numpy()) for image in split.read(range(len(split)))} for split in (dataset.train, dataset.held_out)
+    ]
+    assert len(parts[0] | parts[1]) == COUNT and not parts[0] & parts[1]
+    assert 20 <= len(dataset.held_out) <= 70
+    again = opened(tmp_path / kind, store, kind, held_out=0.3)
+    assert np.array_equal(again.held_out.labels, dataset.held_out.labels) and again.hash == dataset.hash
+
+
+def test_shards_are_shuffled_by_chunks_and_folders_image_by_image(tmp_path, store, pictures):
+    for kind, write in WRITERS.items():
+        write(tmp_path / kind, pictures)
+
+    orders = {kind: opened(tmp_path / kind, store, kind).train.order(5) for kind in WRITERS}
+
+    assert isinstance(orders["imagefolder"], FullShuffle)
+    assert isinstance(orders["parquet"], ChunkShuffle) and sum(orders["parquet"].lengths) == COUNT
+    assert list(orders["parquet"].lengths) == [16, 16, 16, 16, 6, 16, 16, 16, 16, 6, 10]
+    assert list(orders["webdataset"].lengths) == [64, 6, 64, 6, 10]
+
+
+def test_a_chunk_is_read_once_for_all_its_images(tmp_path, store, pictures, monkeypatch):
+    write_parquet(tmp_path / "shards", pictures)
+    split, reads = opened(tmp_path / "shards", store, "parquet").train, []
+    real = shards.parquet_shards.read
+    monkeypatch.setattr(shards.parquet_shards, "read", lambda rows, file: reads.append(len(rows)) or real(rows, file))
+
+    split.read([0, 100, 5, 2, 101])
+
+    assert sorted(reads) == [2, 3]
+
+
+def test_labels_may_be_names_numbers_or_missing(tmp_path, store, pictures):
+    write_parquet(
+        tmp_path / "names", pictures, [CLASSES[::-1][label_of(number)] for number in range(COUNT)], named=False
+    )
+    write_parquet(tmp_path / "numbers", pictures, named=False, plain=True)
+    write_parquet(tmp_path / "none", pictures, [None] * COUNT, named=False)
+
+    names, numbers, none = (opened(tmp_path / each, store, "parquet") for each in ("names", "numbers", "none"))
+
+    assert names.classes == CLASSES and names.train.labels[0] == 2
+    assert numbers.classes == ["0", "1", "2"] and numbers.train.labels[0] == 0
+    assert none.classes == ["image"] and set(none.train.labels) == {0}
+
+
+def test_the_second_start_looks_through_no_shard(tmp_path, store, pictures, monkeypatch):
+    write_webdataset(tmp_path / "shards", pictures)
+    first = opened(tmp_path / "shards", store, "webdataset")
+    monkeypatch.setattr(shards, "look_through", None)
+
+    again = opened(tmp_path / "shards", store, "webdataset")
+
+    assert np.array_equal(again.train.labels, first.train.labels) and again.classes == first.classes
+
+
+def test_another_shard_is_another_data_set(tmp_path, store, pictures):
+    write_parquet(tmp_path / "shards", pictures)
+    before = opened(tmp_path / "shards", store, "parquet").hash
+    assert opened(tmp_path / "shards", store, "parquet", held_out=0.1).hash != before
+
+    write_parquet(tmp_path / "shards" / "more", pictures[:9])
+
+    assert opened(tmp_path / "shards", store, "parquet").hash != before
+
+
+@pytest.mark.parametrize("kind", ["parquet", "webdataset"])
+def test_a_picture_that_cannot_be_read_is_named_by_its_place(tmp_path, store, pictures, kind):
+    WRITERS[kind](tmp_path / kind, [*pictures[:80], b"no picture", *pictures[81:]])
+    split = opened(tmp_path / kind, store, kind).train
+
+    place = "train-00070.parquet, row group 0, image 10" if kind == "parquet" else "00070.tar, part 0, image 10"
+    with pytest.raises(ValueError, match=f"{place} is no readable picture: cannot identify image file") as refused:
+        split.read([79, 80])
+    assert "\n" not in str(refused.value) and "BytesIO" not in str(refused.value)
+
+
+def cut(path, keep):
+    path.write_bytes(path.read_bytes()[:keep])
+
+
+@pytest.mark.parametrize(
+    ("kind", "spoil", "message"),
+    [
+        (
+            "parquet",
+            lambda root: cut(root / "train-00070.parquet", 500),
+            r"train-00070\.parquet is no whole Parquet file",
+        ),
+        ("webdataset", lambda root: cut(root / "00000.tar", 20_000), r"00000\.tar is no whole tar file"),
+        ("webdataset", lambda root: (root / "00000.tar").write_bytes(b"x" * 2000), r"00000\.tar is no whole tar file"),
+        ("parquet", lambda root: [path.unlink() for path in root.iterdir()], r"holds no \.parquet files"),
+        (
+            "parquet",
+            lambda root: pq.write_table(pa.table({"a": [1]}), root / "b.parquet"),
+            "b.parquet has none of the columns image, img",
+        ),
+        (
+            "webdataset",
+            lambda root: write_tar(root / "x.tar", [("1.png", b"x")]),
+            "1 of 151 images have no label",
+        ),
+    ],
+)
+def test_shards_that_are_not_whole_are_refused_by_name(tmp_path, store, pictures, kind, spoil, message):
+    WRITERS[kind](tmp_path / kind, pictures)
+    spoil(tmp_path / kind)
+
+    with pytest.raises(ValueError, match=message) as refused:
+        opened(tmp_path / kind, store, kind)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_class_without_an_image_is_refused_by_name(tmp_path, store, pictures):
+    write_parquet(tmp_path / "gap", pictures, [2 * (number % 2) for number in range(COUNT)])
+
+    with pytest.raises(ValueError, match="class 'dog' has no image"):
+        opened(tmp_path / "gap", store, "parquet")
+
+
+def test_a_root_that_is_not_there_is_refused_by_name(tmp_path, store):
+    for kind in ("imagefolder", "parquet"):
+        with pytest.raises(ValueError, match=r"data\.root=.*/nowhere is not a folder"):
+            opened(tmp_path / "nowhere", store, kind)
