@@ -14,7 +14,9 @@ import torch
 from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 import unlatent
+from tests.picture_files import WRITERS, make_pictures
 from unlatent.platform import checkpoints, runs, tables
+from unlatent.platform.datasets import DataConfig, open_dataset
 from unlatent.platform.store import Store, split_address
 from unlatent.platform.training import Worker, train
 
@@ -219,6 +221,29 @@ def test_a_run_that_was_cut_off_goes_on_and_can_be_loaded_by_its_address(store, 
     last = runs.last_checkpoint(store, run.run_id)
     assert last.images_seen == 256 and runs.is_done(store, run)
     assert unlatent.load(store.uri(last.path)).generate(["3"], seeds=[0])[0].size == (8, 8)
+
+
+@pytest.mark.parametrize("kind", list(WRITERS))
+def test_images_in_the_object_store_are_those_on_a_disk(store, tmp_path, kind):
+    WRITERS[kind](tmp_path / "pictures", make_pictures())
+    for path in (tmp_path / "pictures").rglob("*.*"):
+        store.write_bytes(f"data/{path.relative_to(tmp_path / 'pictures').as_posix()}", path.read_bytes())
+
+    here, there = (
+        open_dataset(DataConfig(kind=kind, root=root, held_out=0.2), store)
+        for root in (str(tmp_path / "pictures"), store.uri("data"))
+    )
+
+    assert (there.classes, there.name) == (here.classes, "data") and len(there.train) == len(here.train) > 100
+    assert torch.equal(there.train.read(range(90)), here.train.read(range(90)))
+    assert torch.equal(there.held_out.read([2, 0]), here.held_out.read([2, 0]))
+
+
+def test_a_root_of_data_that_leads_nowhere_is_refused_by_name(store):
+    for root in (store.uri("nothing"), store.root.replace("bucket", "no-bucket")):
+        with pytest.raises(ValueError, match=r"^data\.root=s3://(bucket|no-bucket)") as refused:
+            open_dataset(DataConfig(kind="parquet", root=root), store)
+        assert "\n" not in str(refused.value) and "store" not in str(refused.value)
 
 
 def test_the_command_line_takes_the_address_as_it_is(store, row_of):

@@ -6,8 +6,10 @@ import psutil
 import pytest
 import torch
 
+from tests.picture_files import make_pictures, write_parquet
 from unlatent.platform import checkpoints, runs, tables
 from unlatent.platform.data_order import mix
+from unlatent.platform.learner import mirrored
 from unlatent.platform.training import Worker, train
 
 
@@ -227,6 +229,37 @@ def test_a_run_that_is_ended_at_its_last_image_has_succeeded(store, make_run):
         train(run, store, Worker(report=stop_at_the_end))
 
     assert tables.row(store, "runs", run.run_id)["status"] == "succeeded"
+
+
+def test_a_run_on_shards_is_resumed_bit_for_bit_in_the_middle_of_an_epoch(store, make_run, tmp_path):
+    write_parquet(tmp_path / "shards", make_pictures())  # 150 images; a checkpoint is made at 128
+    shards = ("data=parquet", f"data.root={tmp_path / 'shards'}", "data.image_size=8")
+    data = (*shards, "data.workers=0", "train.flip=true")
+        "data=parquet",
+        f"data.root={tmp_path / 'shards'}",
+        "data.image_size=8",
+        "data.workers=0",
+        "train.flip=true",
+    )
+    train(make_run("train.run=undisturbed", *data), store, Worker())
+
+    with pytest.raises(Killed):
+        train(make_run("train.run=cut", *data), store, Worker(report=kill_at(1)))
+    train(make_run("train.run=cut", *data), store, Worker())
+
+    for kind in ("raw", "ema"):
+        ours, theirs = (weights(store, each, kind) for each in ("cut", "undisturbed"))
+        assert all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_flips_mirror_about_half_of_the_images_and_nothing_else_changes():
+    data = torch.rand(200, 1, 4, 4)
+
+    mirrored_data = mirrored(data, torch.Generator().manual_seed(1))
+
+    flipped = [torch.equal(after, before.flip(2)) for after, before in zip(mirrored_data, data, strict=True)]
+    kept = [torch.equal(after, before) for after, before in zip(mirrored_data, data, strict=True)]
+    assert all(a != b for a, b in zip(flipped, kept, strict=True)) and 70 < sum(flipped) < 130
 
 
 def test_positions_that_add_up_alike_do_not_share_noise():
