@@ -29,7 +29,7 @@ def test_imagenet256_is_the_papers_class_conditional_recipe(recipe):
     assert (train.time_mean, train.time_std, train.shift) == (0.0, 1.0, 1.0)
     assert (train.alignment.weight, train.alignment.block, train.alignment.teacher_patch) == (0.5, 8, 16)
     assert train.alignment.teacher == "facebook/dinov2-base" and model.prediction == "velocity"
-    assert config.data.held_out == 0
+    assert not train.flip and config.data.held_out == 0
 
 
 def test_the_rate_and_the_clipping_change_after_epoch_160_of_320(recipe):

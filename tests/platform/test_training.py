@@ -235,12 +235,6 @@ def test_a_run_on_shards_is_resumed_bit_for_bit_in_the_middle_of_an_epoch(store,
     write_parquet(tmp_path / "shards", make_pictures())  # 150 images; a checkpoint is made at 128
     shards = ("data=parquet", f"data.root={tmp_path / 'shards'}", "data.image_size=8")
     data = (*shards, "data.workers=0", "train.flip=true")
-        "data=parquet",
-        f"data.root={tmp_path / 'shards'}",
-        "data.image_size=8",
-        "data.workers=0",
-        "train.flip=true",
-    )
     train(make_run("train.run=undisturbed", *data), store, Worker())
 
     with pytest.raises(Killed):
