@@ -55,7 +55,9 @@ def connect(config: ClusterConfig) -> None:
     if config.address:
         ray.init(address=config.address, **quiet)
     else:
-        ray.init(num_cpus=config.cpus, include_dashboard=False, object_store_memory=256 << 20, **quiet)
+        # without the address, a Ray that happens to run on this machine would be joined
+        own: dict[str, Any] = {"address": "local", "include_dashboard": False}
+        ray.init(num_cpus=config.cpus, object_store_memory=256 << 20, **own, **quiet)
     stop_on_sigterm()  # Ray has put a handler of its own there, which aborts
 
 

@@ -1,6 +1,6 @@
-"""A run whose number of workers follows what there is room for, on a Ray of several nodes on this machine.
+"""Runs on, and beside, a Ray of several nodes on this machine.
 
-The run is a command of its own: a process that has been in one Ray does not join another that has no token.
+A run is a command of its own: a process that has been in one Ray does not join another that has no token.
 """
 
 import subprocess
@@ -51,3 +51,12 @@ def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(store, s
     row = runs.find(store, "one")
     assert (row["status"], row["images_seen"], row["workers"]) == ("succeeded", 16384, 1)
     assert sorted(tables.read(store, "steps")["images_seen"]) == list(range(1024, 16385, 1024))
+
+
+def test_a_command_without_an_address_starts_its_own_ray_beside_one_that_runs_here(store, smallest, nodes):
+    overrides = [*smallest, f"store={store.root}", "cluster.cpus=2", "train.run=one"]
+
+    trained = subprocess.run([sys.executable, "-m", "unlatent.pipelines", "train", *overrides])
+
+    assert trained.returncode == 0
+    assert runs.find(store, "one")["status"] == "succeeded"
