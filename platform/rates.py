@@ -47,9 +47,10 @@ def known_rates(store: Store) -> list[Rate]:
     """Those measured on purpose, then those of runs; each newest first."""
     measured = tables.read(store, "rates").sort_values("measured_at", ascending=False)
     runs = tables.read(store, "runs").sort_values("updated_at", ascending=False)
-    runs = runs[runs["images_per_s"].notna() & runs["precision"].notna() & (runs["images_seen"] > 0)]
+    runs = runs[runs["images_per_s"].notna() & runs["training_precision"].notna() & (runs["images_seen"] > 0)]
     trained_gflops = runs["images_per_s"] / runs["workers"] * runs["training_gflops"] / runs["images_seen"]
-    runs = runs.assign(work="training", gflops_per_s=trained_gflops, measured_at=runs["updated_at"])
+    renamed = {"precision": runs["training_precision"], "measured_at": runs["updated_at"]}
+    runs = runs.assign(work="training", gflops_per_s=trained_gflops, **renamed)
     names = list(Rate.__dataclass_fields__)
     rows = pd.concat([measured[names], runs[names]]).to_dict("records")
     return [Rate(**{str(name): value for name, value in row.items()}) for row in rows]

@@ -182,7 +182,7 @@ def knobs(config: Config) -> dict[str, Any]:
         "batch_size": train.batch_size,
         "learning_rate": train.learning_rate,
         "total_images": train.total_images,
-        "precision": train.precision,
+        "training_precision": train.precision,
     }
 
 

@@ -52,7 +52,7 @@ KNOBS: Columns = {
     "batch_size": (WHOLE, "images a step, over all workers"),
     "learning_rate": (REAL, "peak of the schedule"),
     "total_images": (WHOLE, "images the run is to see"),
-    "precision": (TEXT, "of the matrix products in training: fp32 or bf16"),
+    "training_precision": (TEXT, "of the matrix products: fp32 or bf16"),
 }
 
 RUNS: Columns = {
