@@ -32,8 +32,8 @@ from unlatent.platform.optimization import learning_rate
 from unlatent.platform.ray_training import train_on_ray
 from unlatent.platform.runs import Run, begin, plan_run
 from unlatent.platform.step_log import StepLog
-from unlatent.platform.streaming import stream
 from unlatent.platform.store import Store
+from unlatent.platform.streaming import stream
 from unlatent.platform.tracking.feed import Feed
 
 INTERVAL = 25  # steps that are timed together

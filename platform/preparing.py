@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from unlatent.platform.data_order import Indices
 from unlatent.platform.datasets import Dataset
@@ -46,17 +45,11 @@ class Preparation:
         return [f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
 
 
-def prepare(
-    dataset: Dataset, source: str, out: Store, on_shard: Callable[[int, int], None], **settings: int | None
-) -> Preparation:
-    """Writes what is still missing. `on_shard` is told how many images are there, of how many.
+def prepare(dataset: Dataset, planned: Preparation, out: Store, on_images: Callable[[int, int], None]) -> None:
+    """Writes what is still missing. `on_images` is told how many images are there, of how many.
 
     Raises ValueError for a folder that holds something else, and for an image that cannot be read.
     """
-    split = dataset.train
-    planned = Preparation(
-        source=source, source_hash=dataset.hash, images=len(split), classes=dataset.classes, **settings
-    )
     refuse_other_content(out, planned)
     out.write_bytes(PLAN, json.dumps(asdict(planned), indent=2).encode())
     order = np.random.default_rng(planned.seed).permutation(planned.images)
@@ -64,8 +57,7 @@ def prepare(
         first = number * planned.shard_images
         if not out.exists(name):
             out.write_bytes(name, shard_of(dataset, planned, order[first : first + planned.shard_images]))
-        on_shard(min(first + planned.shard_images, planned.images), planned.images)
-    return planned
+        on_images(min(first + planned.shard_images, planned.images), planned.images)
 
 
 def refuse_other_content(out: Store, planned: Preparation) -> None:
@@ -84,16 +76,16 @@ def refuse_other_content(out: Store, planned: Preparation) -> None:
 
 def shard_of(dataset: Dataset, planned: Preparation, indices: Indices) -> bytes:
     split = dataset.train
-    contents = split.pixels.contents(indices)
+    contents = split.files.contents(indices)
     if planned.image_size:
         with ThreadPoolExecutor() as threads:
-            size, names = planned.image_size, (split.pixels.name(int(index)) for index in indices)
+            size, names = planned.image_size, (split.files.name(int(index)) for index in indices)
             contents = list(threads.map(lambda content, name: cropped(content, size, name), contents, names))
     table = pa.table(
         {
             "image": pa.array([{"bytes": content, "path": None} for content in contents], IMAGE),
             "label": pa.array(split.labels[indices]),
-            "caption": pa.array(split.pixels.captions(indices), pa.string()),
+            "caption": pa.array(split.files.captions(indices), pa.string()),
         }
     )
     sink = io.BytesIO()
