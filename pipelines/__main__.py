@@ -11,7 +11,19 @@ from unlatent.platform.commands import StoppedError
 
 
 def main() -> None:
-    """Exit status: 0 done, 1 the work failed, 2 what was asked for cannot work, 130 stopped by Ctrl-C."""
+    """Runs the command that the process was started with, and ends the process.
+
+    C++ libraries are not taken apart: a thread of Arrow's that is just at work would abort that.
+    """
+    status = run_command()
+    atexit._run_exitfuncs()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+def run_command() -> int:
+    """The exit status: 0 done, 1 the work failed, 2 what was asked for cannot work, 130 stopped by Ctrl-C."""
     stop_on_sigterm()
     try:
         commands.app()
@@ -28,15 +40,7 @@ def main() -> None:
         status = 1
     finally:
         cluster.disconnect()
-    end(status)
-
-
-def end(status: int) -> None:
-    """Ends the process without taking C++ libraries apart: a thread of Arrow's that is just at work aborts that."""
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)
+    return status
 
 
 if __name__ == "__main__":
