@@ -6,6 +6,9 @@ import typer
 
 from unlatent.platform import display
 from unlatent.platform.commands import Overrides, app
+from unlatent.platform.data_commands import data
+
+app.add_typer(data, name="data")
 
 Name = Annotated[str, typer.Argument(help="A pipeline in pipelines/, or a .yaml file")]
 

@@ -103,11 +103,11 @@ def compose_alone(overrides: Sequence[str]) -> Config:
 
 
 def quoted(override: str) -> str:
-    """The override as Hydra's grammar wants it, which has no `=` or `&` in a bare value: a store's address may."""
+    """The override as Hydra's grammar wants it, which has no `=` or `&` in a bare value: an address may."""
     key, _, value = override.partition("=")
-    if key != "store" or value.startswith(("'", '"')):
+    if key not in ("store", "data.root") or value in ("null", "") or value.startswith(("'", '"')):
         return override
-    return "store='{}'".format(value.replace("'", "\\'"))
+    return "{}='{}'".format(key, value.replace("'", "\\'"))
 
 
 def from_yaml(text: str) -> Config:

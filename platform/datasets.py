@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 import torch
@@ -84,6 +84,16 @@ class ArrayPixels:
             yield self.array[indices[start : start + size]]
 
 
+class Files(Pixels, Protocol):
+    """Images that are files, or parts of one."""
+
+    def contents(self, indices: NDArray[np.int64]) -> list[bytes]: ...
+
+    def captions(self, indices: NDArray[np.int64]) -> list[str]: ...
+
+    def name(self, index: int) -> str: ...
+
+
 class ImageSplit:
     """Images with their labels."""
 
@@ -98,6 +108,13 @@ class ImageSplit:
         """Several images at once."""
         wanted = np.fromiter(indices, np.int64)
         return torch.from_numpy(next(self.pixels.read_parts(wanted, len(wanted), None)))
+
+    @property
+    def files(self) -> Files:
+        """Raises ValueError for images that are none, as the digits."""
+        if isinstance(self.pixels, ArrayPixels):
+            raise ValueError("data.kind=digits: these images are no files; a folder or shards would do")
+        return cast(Files, self.pixels)
 
     def order(self, seed: int) -> Order:
         """Which image comes when in training."""
@@ -167,7 +184,8 @@ def open_image_folder(config: DataConfig, store: Store) -> Dataset:
 
 def open_sharded(config: DataConfig, store: Store) -> Dataset:
     root = open_root(config)
-    shards = open_shards(root, config.kind, config.image_size, config.held_out, store)
+    skip = config.broken == "skip"
+    shards = open_shards(root, config.kind, config.image_size, config.held_out, skip, store)
 
     def split(mask: NDArray[np.bool_]) -> ImageSplit:
         return ImageSplit(shards.pixels.chosen(mask), shards.labels[mask])
@@ -180,6 +198,7 @@ def open_sharded(config: DataConfig, store: Store) -> Dataset:
         channels=3,
         train=split(~shards.held_out),
         held_out=split(shards.held_out),
+        skipped=shards.broken,
     )
 
 

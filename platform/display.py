@@ -45,6 +45,28 @@ def training_bar(store: Store, run_id: str) -> Iterator[None]:
             yield
 
 
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A function to be told how many are done, of how many; it shows that, with the rate and what is left."""
+    started, shown = time.monotonic(), [time.monotonic()]
+    bar = Bar(TextColumn("{task.description}"), BarColumn(bar_width=20), TextColumn("{task.fields[state]}"))
+    task = bar.add_task(what, total=None, state="")
+
+    def tell(done: int, total: int) -> None:
+        rate = done / (time.monotonic() - started)
+        state = f"{done:,} of {total:,} {what}, {rate:,.0f} a second, {duration((total - done) / rate)} left"
+        bar.update(task, total=total, completed=done, state=state)
+        if not console.is_terminal and time.monotonic() - shown[0] > PLAIN_LINES_EVERY_S:
+            shown[0] = time.monotonic()
+            say(state)
+
+    if not console.is_terminal:
+        yield tell
+        return
+    with Live(bar, console=console, refresh_per_second=2):
+        yield tell
+
+
 def say_once(lines: list[str], said: set[str]) -> None:
     for line in lines:
         if line not in said:

@@ -62,14 +62,35 @@ class FolderPixels:
         for start in range(0, len(indices), size):
             yield decode_all(self.decode, indices[start : start + size], threads)
 
+    def contents(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """The files as they are."""
+        with ThreadPoolExecutor() as threads:
+            return list(threads.map(lambda index: self.root.read_bytes(self.path(index)), indices))
+
+    def captions(self, indices: NDArray[np.int64]) -> list[str]:
+        """Of `7.jpg`, what is in `7.txt`; an empty one where there is none."""
+        with ThreadPoolExecutor() as threads:
+            return list(threads.map(self.caption, indices))
+
+    def caption(self, index: int) -> str:
+        try:
+            return self.root.read_bytes(self.path(index).rpartition(".")[0] + ".txt").decode(errors="replace").strip()
+        except FileNotFoundError:
+            return ""
+
+    def path(self, index: int) -> str:
+        return self.paths[int(index)].as_py()
+
+    def name(self, index: int) -> str:
+        """Of an image, for who has to look for it."""
+        return self.root.uri(self.path(index))
+
     def decode(self, index: int) -> NDArray[np.uint8]:  # (3, S, S)
-        path = self.paths[int(index)].as_py()
-        content = io.BytesIO(self.root.read_bytes(path))
+        content = io.BytesIO(self.root.read_bytes(self.path(index)))
         try:
             return decode(content, self.image_size)
         except BROKEN as error:
-            named = self.root.uri(path)
-            raise ValueError(f"{named} was a picture when the data set was indexed: {error}") from error
+            raise ValueError(f"{self.name(index)} was a picture when the data set was indexed: {error}") from error
 
 
 def open_folder(root: Store, image_size: int, held_out: float, skip_broken: bool, store: Store) -> ImageFolder:

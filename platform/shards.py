@@ -4,10 +4,12 @@ Shards are looked through once, without decoding an image. What that found is ke
 the next start only lists the folder.
 """
 
+import hashlib
 import io
+import json
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -19,7 +21,14 @@ from pyarrow import fs
 
 from unlatent.platform import parquet_shards, webdataset_shards
 from unlatent.platform.image_decoding import BROKEN, decode, decode_all
-from unlatent.platform.image_folder import choose_held_out, files_hash, read_index, reason_of, save_index
+from unlatent.platform.image_folder import (
+    choose_held_out,
+    describe_broken,
+    files_hash,
+    read_index,
+    reason_of,
+    save_index,
+)
 from unlatent.platform.store import File, Store
 
 FORMATS: dict[str, Any] = {"parquet": parquet_shards, "webdataset": webdataset_shards}
@@ -38,6 +47,7 @@ class Shards:
     labels: NDArray[np.int64]
     held_out: NDArray[np.bool_]
     pixels: "ShardPixels"
+    broken: list[str]  # place and reason of each image left out
 
 
 @dataclass
@@ -49,6 +59,7 @@ class ShardPixels:
     names: list[str]  # of the shards
     index: pa.Table = field(repr=False)  # a row an image, in the order in which they lie
     image_size: int
+    listed: str  # hash of the shards' names and sizes, by which it is known what is broken in them
 
     def __len__(self) -> int:
         return len(self.index)
@@ -58,7 +69,7 @@ class ShardPixels:
         return 3 * self.image_size**2
 
     def chosen(self, mask: NDArray[np.bool_]) -> "ShardPixels":
-        return ShardPixels(self.root, self.kind, self.names, self.index.filter(pa.array(mask)), self.image_size)
+        return replace(self, index=self.index.filter(pa.array(mask)))
 
     @property
     def chunk_lengths(self) -> NDArray[np.int64]:
@@ -73,13 +84,17 @@ class ShardPixels:
     def read_parts(
         self, indices: NDArray[np.int64], size: int, threads: int | None
     ) -> Iterator[NDArray[np.uint8]]:  # (n, 3, S, S) each, n up to `size`
-        contents = self.fetch(indices, FORMATS[self.kind].read)
+        contents = self.contents(indices)
 
         def decode_one(place: int) -> NDArray[np.uint8]:
             return self.decode(contents[place], int(indices[place]))
 
         for start in range(0, len(indices), size):
             yield decode_all(decode_one, np.arange(start, min(start + size, len(indices))), threads)
+
+    def contents(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """The image files as they are."""
+        return self.fetch(indices, FORMATS[self.kind].read)
 
     def captions(self, indices: NDArray[np.int64]) -> list[str]:
         """Empty ones where there are none."""
@@ -112,17 +127,45 @@ class ShardPixels:
         return f"{self.root.uri(self.names[shard])}, {part} {chunk}, image {row}"
 
 
-def open_shards(root: Store, kind: str, image_size: int, held_out: float, store: Store) -> Shards:
-    """Raises ValueError for a folder without shards, and for a shard that is not what its name says."""
+def open_shards(root: Store, kind: str, image_size: int, held_out: float, skip_broken: bool, store: Store) -> Shards:
+    """Raises ValueError for a folder without shards, for a shard that is not what its name says, and for broken images
+    that a check has found, unless they are to be skipped.
+    """
     files = list_shards(root, FORMATS[kind].SUFFIX)
     identity = files_hash(f"{kind} ", files, image_size, held_out)
     index = read_index(store, identity) or save_index(store, identity, look_through(root, kind, files))
     classes = index.schema.metadata[CLASSES].decode().split("\n")
     labels = index["label"].to_numpy()
     names = [file.path for file in files]
+    listed = files_hash(f"{kind} ", files, 0, 0.0)
+    broken = read_broken(store, listed)
+    if broken and not skip_broken:
+        raise ValueError(describe_broken(root, list(broken.values()), len(index)))
+    if broken:
+        whole = np.ones(len(index), dtype=np.bool_)
+        whole[list(broken)] = False
+        index, labels = index.filter(pa.array(whole)), labels[whole]
+        identity = hashlib.sha256(f"{identity} without {sorted(broken)}".encode()).hexdigest()
     mask = choose_held_out(image_names(names, index) if held_out else [], labels, held_out)
-    pixels = ShardPixels(root, kind, names, index.drop_columns(["label"]), image_size)
-    return Shards(hash=identity, classes=classes, labels=labels, held_out=mask, pixels=pixels)
+    pixels = ShardPixels(root, kind, names, index.drop_columns(["label"]), image_size, listed)
+    return Shards(
+        hash=identity, classes=classes, labels=labels, held_out=mask, pixels=pixels, broken=list(broken.values())
+    )
+
+
+def broken_path(listed: str) -> str:
+    return f"artifacts/datasets/{listed}/broken.json"
+
+
+def read_broken(store: Store, listed: str) -> dict[int, str]:
+    """What a check of all images has found broken: place in the index -> name and reason."""
+    if not store.exists(broken_path(listed)):
+        return {}
+    return {int(place): reason for place, reason in json.loads(store.read_bytes(broken_path(listed))).items()}
+
+
+def save_broken(store: Store, listed: str, broken: dict[int, str]) -> None:
+    store.write_bytes(broken_path(listed), json.dumps(broken).encode())
 
 
 def image_names(shards: list[str], index: pa.Table) -> list[str]:

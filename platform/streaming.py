@@ -14,7 +14,7 @@ import ray
 from numpy.typing import NDArray
 from ray.data import DataContext, TaskPoolStrategy
 
-from unlatent.platform.batches import Part, read_window
+from unlatent.platform.batches import PART_BYTES, Part, read_window
 from unlatent.platform.data_order import Indices
 from unlatent.platform.datasets import ImageSplit
 
@@ -29,6 +29,7 @@ def stream(split: ImageSplit, windows: Iterator[Indices], workers: int) -> Itera
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)  # what goes wrong is raised
     settings = DataContext.get_current()
     settings.enable_progress_bars = False
+    settings.target_max_block_size = PART_BYTES  # or parts are put together again, and come late
     settings.execution_options.preserve_order = True
     shared = ray.put(split)
     while chapter := list(islice(windows, CHAPTER)):

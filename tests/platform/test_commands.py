@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import pandas as pd
 import pytest
 
-from unlatent.pipelines.__main__ import main
+from unlatent.pipelines.__main__ import run_command
 from unlatent.platform import runs, tables
 from unlatent.platform.provenance import now
 from unlatent.platform.store import Store
@@ -36,9 +36,7 @@ def unlatent(capsys, monkeypatch, tmp_path) -> Callable[..., Done]:
         monkeypatch.chdir(tmp_path)
         monkeypatch.setenv("COLUMNS", "200")
         monkeypatch.setattr(sys, "argv", ["unlatent", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        return Done(int(ended.value.code or 0), *capsys.readouterr())
+        return Done(run_command(), *capsys.readouterr())
 
     return run
 

@@ -1,0 +1,122 @@
+"""`unlatent data`: images as training wants them, and what is wrong with them."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unlatent.platform import display
+from unlatent.platform.commands import Overrides
+
+if TYPE_CHECKING:
+    from unlatent.platform.datasets import Dataset
+    from unlatent.platform.store import Store
+
+data = typer.Typer(no_args_is_help=True, help="Turn images into shards; look at what a data set holds.")
+
+Kind = Annotated[str | None, typer.Option(help="imagefolder, parquet or webdataset; seen from the files unless given")]
+
+
+@data.command(epilog="unlatent data prepare pictures shards --image-size 256")
+def prepare(
+    source: Annotated[str, typer.Argument(help="A folder of pictures or shards, or an object store's address")],
+    out: Annotated[str, typer.Argument(help="The shards' folder, or an object store's address; new or empty")],
+    overrides: Overrides = None,
+    image_size: Annotated[
+        int | None,
+        typer.Option(min=1, help="Crop to squares of so many pixels, as PNG; the files as they are unless given"),
+    ] = None,
+    shard_images: Annotated[int, typer.Option(min=1, help="Images in a shard")] = 2048,
+    seed: Annotated[int, typer.Option(min=0, help="Of the order in which images are written")] = 0,
+    kind: Kind = None,
+) -> None:
+    """Write images as Parquet shards, in random order; the same command goes on where it was cut off."""
+    from unlatent.platform import preparing
+    from unlatent.platform.store import Store
+
+    dataset, _ = open_source(source, kind, image_size or 1, overrides or [])
+    target = Store(out)
+    if f"{target.root}/".startswith(f"{Store(source).root}/"):
+        raise ValueError(f"{out} lies in {source}, whose images it would hold; a folder elsewhere would do")
+    planned = preparing.Preparation(
+        source=source,
+        source_hash=dataset.hash,
+        images=len(dataset.train),
+        classes=dataset.classes,
+        image_size=image_size,
+        seed=seed,
+        shard_images=shard_images,
+    )
+    with display.counting("images") as on_images:
+        preparing.prepare(dataset, planned, target, on_images)
+    for line in dataset.skipped:
+        display.say(f"left out: {line}")
+    display.say(
+        f"{planned.images:,} images of {len(planned.classes)} classes in {len(planned.shards)} shards: {target.root}"
+    )
+    display.say(f"next: unlatent train data=parquet data.root={out} data.image_size={image_size or 256}")
+
+
+@data.command(epilog="unlatent data check pictures --image-size 256 --grid sample.png")
+def check(
+    root: Annotated[str, typer.Argument(help="A folder of pictures or shards, or an object store's address")],
+    overrides: Overrides = None,
+    image_size: Annotated[int, typer.Option(min=1, help="Pixels on a side that training is to crop to")] = 256,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Look at so many images, evenly; at all unless given")
+    ] = None,
+    grid: Annotated[Path | None, typer.Option(help="Write a PNG of images at random there")] = None,
+    kind: Kind = None,
+) -> None:
+    """Count, look at and name what is broken. Exit status 1 where something is."""
+    from unlatent.platform import checking
+
+    dataset, store = open_source(root, kind, image_size, overrides or [], "skip")
+    if sample is None and checking.forget_broken(store, dataset):
+        dataset, _ = open_source(root, kind, image_size, overrides or [], "skip")
+    with display.counting("images") as on_images:
+        findings = checking.check(dataset, sample, on_images)
+    if sample is None:
+        checking.keep_broken(store, dataset, findings)
+    display.show_table(checking.class_rows(findings), f"{len(dataset.train):,} images of {dataset.name}")
+    for line in checking.summary(findings, image_size):
+        display.say(line)
+    if grid:
+        grid.write_bytes(checking.sample_grid(dataset, set(findings.broken)))
+        display.say(f"images at random: {grid}")
+    broken = [*dataset.skipped, *findings.broken.values()]
+    for line in broken:
+        display.say(f"broken: {line}")
+    if broken:
+        raise RuntimeError(f"{len(broken)} images cannot be read; data.broken=skip leaves them out of training")
+
+
+def open_source(
+    root: str, kind: str | None, image_size: int, overrides: list[str], broken: str | None = None
+) -> "tuple[Dataset, Store]":
+    """All images of a folder, none held out; and the store that keeps what is known of them."""
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.datasets import DataConfig, open_dataset
+    from unlatent.platform.store import Store
+
+    config = compose_config(overrides)
+    asked = DataConfig(
+        kind=kind or kind_of(root),
+        root=root,
+        image_size=image_size,
+        held_out=0.0,
+        broken=broken or config.data.broken,
+    )
+    store = Store(config.store)
+    return open_dataset(asked, store), store
+
+
+def kind_of(root: str) -> str:
+    """By the first shard there is; without one, a folder of pictures."""
+    from unlatent.platform.shards import FORMATS
+    from unlatent.platform.store import Store
+
+    names = Store(root).list("")
+    return next(
+        (kind for kind, made in FORMATS.items() if any(name.endswith(made.SUFFIX) for name in names)), "imagefolder"
+    )

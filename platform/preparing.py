@@ -1,0 +1,118 @@
+"""Writes the images of a data set as Parquet shards, in random order: once, so that training reads long stretches.
+
+What is written follows from the source and the settings alone. A shard is there as a whole or not at all, so that the
+same command goes on after a kill.
+"""
+
+import io
+import json
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unlatent.platform.data_order import Indices
+from unlatent.platform.datasets import Dataset
+from unlatent.platform.generation import to_png
+from unlatent.platform.image_decoding import BROKEN, centre_square, open_upright
+from unlatent.platform.image_folder import reason_of
+from unlatent.platform.store import Store
+
+PLAN = "prepared.json"
+ROW_GROUP = 64  # images, which training reads at once
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Preparation:
+    """All that decides what is written."""
+
+    source: str
+    source_hash: str
+    images: int
+    classes: list[str]
+    image_size: int | None  # pixels on a side of PNG files; None: the files as they are
+    seed: int
+    shard_images: int
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def shards(self) -> list[str]:
+        count = -(-self.images // self.shard_images)
+        return [f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+
+
+def prepare(dataset: Dataset, planned: Preparation, out: Store, on_images: Callable[[int, int], None]) -> None:
+    """Writes what is still missing. `on_images` is told how many images are there, of how many.
+
+    Raises ValueError for a folder that holds something else, and for an image that cannot be read.
+    """
+    refuse_other_content(out, planned)
+    out.write_bytes(PLAN, json.dumps(asdict(planned), indent=2).encode())
+    order = np.random.default_rng(planned.seed).permutation(planned.images)
+    for number, name in enumerate(planned.shards):
+        first = number * planned.shard_images
+        if not out.exists(name):
+            out.write_bytes(name, shard_of(dataset, planned, order[first : first + planned.shard_images]))
+        on_images(min(first + planned.shard_images, planned.images), planned.images)
+
+
+def refuse_other_content(out: Store, planned: Preparation) -> None:
+    """Raises ValueError unless a folder is empty, or holds a part of just this."""
+    if not out.exists(PLAN):
+        if held := out.list(""):
+            raise ValueError(f"{out.root} is not empty: it holds {held[0]}; a new folder would do")
+        return
+    before, now = json.loads(out.read_bytes(PLAN)), asdict(planned)
+    for name in now:
+        if before.get(name) != now[name]:
+            raise ValueError(
+                f"{out.root} was prepared with {name}={before.get(name)}, not {now[name]}; another folder would do"
+            )
+
+
+def shard_of(dataset: Dataset, planned: Preparation, indices: Indices) -> bytes:
+    split = dataset.train
+    contents = split.files.contents(indices)
+    if planned.image_size:
+        with ThreadPoolExecutor() as threads:
+            size, names = planned.image_size, (split.files.name(int(index)) for index in indices)
+            contents = list(threads.map(lambda content, name: cropped(content, size, name), contents, names))
+    table = pa.table(
+        {
+            "image": pa.array([{"bytes": content, "path": None} for content in contents], IMAGE),
+            "label": pa.array(split.labels[indices]),
+            "caption": pa.array(split.files.captions(indices), pa.string()),
+        }
+    )
+    sink = io.BytesIO()
+    described = table.replace_schema_metadata({"huggingface": json.dumps(features(dataset.classes))})
+    pq.write_table(described, sink, row_group_size=ROW_GROUP, compression="none")  # image files are compressed
+    return sink.getvalue()
+
+
+IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
+
+
+def features(classes: list[str]) -> dict[str, object]:
+    """What tells Hugging Face's readers what the columns are."""
+    return {
+        "info": {
+            "features": {
+                "image": {"_type": "Image"},
+                "label": {"names": classes, "_type": "ClassLabel"},
+                "caption": {"dtype": "string", "_type": "Value"},
+            }
+        }
+    }
+
+
+def cropped(content: bytes, image_size: int, name: str) -> bytes:  # PNG
+    """The centre square that training would cut out."""
+    try:
+        return to_png(centre_square(open_upright(io.BytesIO(content)), image_size))
+    except BROKEN as error:
+        raise ValueError(f"{name} is no readable picture: {reason_of(error)}") from None
