@@ -5,10 +5,12 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from unlatent.models.sharding import whole
+
 
 def gradient_norm(parameters: Iterable[nn.Parameter]) -> Tensor:
-    """Of all gradients together, left on the device."""
-    return nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None])
+    """Of all gradients together, left on the device; of a sharded network, on every process alike."""
+    return whole(nn.utils.get_total_norm([each.grad for each in parameters if each.grad is not None]))
 
 
 def clipped_step(optimizer: torch.optim.AdamW, norm: Tensor, limit: float, refused: Tensor | None = None) -> None:

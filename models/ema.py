@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from unlatent.models.config import require_at_least
+from unlatent.models.sharding import local
 
 PLAIN_MEAN = 12**-0.5  # sigma_rel at gamma = 0, where all weights count alike
 
@@ -32,8 +33,8 @@ def update_emas(emas: Sequence[nn.Module], network: nn.Module, decays: Sequence[
     means: list[Tensor] = []
     weights: list[Tensor] = []
     for weight, *its_means in zip(network.parameters(), *(ema.parameters() for ema in emas), strict=True):
-        means += its_means
-        weights += [weight.to(its_means[0].dtype)] * len(its_means)
+        means += map(local, its_means)
+        weights += [local(weight).to(its_means[0].dtype)] * len(its_means)
     torch._foreach_lerp_(means, weights, [1 - decay for decay in decays] * (len(means) // len(emas)))
     for original, *copies in zip(network.buffers(), *(ema.buffers() for ema in emas), strict=True):
         for copy in copies:

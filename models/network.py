@@ -136,9 +136,19 @@ class PixelTransformer(nn.Module):
             output = (output - x) / rest
         return output
 
+    @property
+    def blocks(self) -> list[nn.Module]:
+        """Those of the patch level, then those of the pixel level."""
+        return [*self.patch_blocks, *(self.decoder.blocks if isinstance(self.decoder, PixelDecoder) else [])]
+
     def compile(self) -> None:
         """From here on, runs as one compiled graph in training and one in sampling, for batches of any size."""
         super().compile(fullgraph=True, backend=sparing)
+
+    def compile_blocks(self) -> None:
+        """From here on, every block runs as a graph of its own: a sharded network puts weights together in between."""
+        for block in self.blocks:
+            block.forward = torch.compile(block.forward, fullgraph=True, backend=sparing)
 
     def __call__(self, x: Tensor, t: Tensor, condition: Condition, **asked: int) -> Any:
         if self._compiled_call_impl is not None and not torch.compiler.is_compiling():
