@@ -16,6 +16,8 @@ from unlatent.models.ema import Snapshot, power_decay, reconstruct, update_emas
 from unlatent.models.network import PixelTransformer
 from unlatent.platform import checkpoints
 from unlatent.platform.checkpoints import Checkpoint, Weights
+from unlatent.platform.crew import Crew
+from unlatent.platform.filling import fill
 from unlatent.platform.optimization import TrainConfig
 from unlatent.platform.store import Store
 
@@ -44,10 +46,10 @@ class Averages:
 
     def load(self, store: Store, checkpoint: Checkpoint) -> None:
         for name, network in self.networks.items():
-            network.load_state_dict(checkpoints.load_weights(store, checkpoint, name))
+            fill(store, checkpoint, name, network)
 
 
-def save_snapshots(store: Store, run_id: str, images_seen: int, weights: dict[str, Weights]) -> None:
+def save_snapshots(store: Store, run_id: str, images_seen: int, weights: dict[str, Weights], crew: Crew) -> None:
     """Keeps the power means among a run's weights, where there are any."""
     halves = {
         name: {key: tensor.half() for key, tensor in each.items()}
@@ -55,7 +57,7 @@ def save_snapshots(store: Store, run_id: str, images_seen: int, weights: dict[st
         if name.startswith("power-")
     }
     if halves:
-        checkpoints.save_snapshots(store, run_id, images_seen, halves)
+        checkpoints.save_snapshots(store, run_id, images_seen, halves, crew)
 
 
 def decays(config: TrainConfig) -> dict[str, Decay]:
@@ -94,4 +96,4 @@ def save_average(store: Store, run_id: str, width: float, images_seen: int | Non
     path = f"{checkpoints.average_folder(run_id)}/{position:012d}-power-{width:g}"
     single = {name: tensor.float() for name, tensor in weights.items()}
     meta = {"run_id": run_id, "images_seen": position, "classes": list(last.classes)}
-    return checkpoints.write(store, path, {"ema": single}, {"config.yaml": config}, meta), error
+    return checkpoints.write(store, path, {"ema": single}, meta, {"config.yaml": config}), error

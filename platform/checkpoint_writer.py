@@ -14,9 +14,12 @@ import torch
 from torch import Tensor
 
 from unlatent.models.samplers import sample
+from unlatent.models.sharding import local
 from unlatent.platform import checkpoints, runs, selection, tables
 from unlatent.platform.averages import save_snapshots
 from unlatent.platform.checkpoints import Checkpoint, Weights
+from unlatent.platform.config import to_yaml
+from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.generation import draw_noise, image_grid, to_bytes, to_png
 from unlatent.platform.learner import Learner
 from unlatent.platform.runs import Run
@@ -79,9 +82,9 @@ def moment_of(run: Run, learner: Learner, log: StepLog) -> Moment:
 
 
 def copied(tree: Any) -> Any:
-    """Dicts and lists of tensors, as copies of their own on the CPU."""
+    """Dicts and lists of tensors, as copies of their own on the CPU; of what is sharded, what is held here."""
     if isinstance(tree, Tensor):
-        return tree.detach().to("cpu", copy=True)
+        return local(tree).detach().to("cpu", copy=True)
     if isinstance(tree, dict):
         return {key: copied(value) for key, value in tree.items()}
     if isinstance(tree, list | tuple):
@@ -99,14 +102,26 @@ def draw_samples(run: Run, learner: Learner) -> Tensor:
     return to_bytes(sample(network, noise, labels, run.config.sampler, network.unconditional(labels))).cpu()
 
 
-def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any]) -> Checkpoint:
-    """Writes a grid of samples, the steps since the last checkpoint, the checkpoint, and the run's row."""
-    logged, train = moment.logged, run.config.train
-    append_rows(store, run.run_id, logged, feed, save_grid(run, store, moment))
-    save_snapshots(store, run.run_id, moment.images_seen, moment.weights)
+def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any], crew: Crew = ALONE) -> Checkpoint:
+    """Writes a grid of samples, the steps since the last checkpoint, the checkpoint, and the run's row.
+
+    Of a crew that holds the network together, the others write their parts of the checkpoint alone.
+    """
+    if crew.leads:
+        append_rows(store, run.run_id, moment.logged, feed, save_grid(run, store, moment))
+    save_snapshots(store, run.run_id, moment.images_seen, moment.weights, crew)
+    config, classes = to_yaml(run.config), run.dataset.classes
     checkpoint = checkpoints.save(
-        store, run.run_id, moment.images_seen, moment.weights, moment.state, row["config"], run.dataset.classes
+        store, run.run_id, moment.images_seen, moment.weights, moment.state, config, classes, crew
     )
+    if crew.leads:
+        keep(run, store, moment, row, checkpoint)
+    return checkpoint
+
+
+def keep(run: Run, store: Store, moment: Moment, row: dict[str, Any], checkpoint: Checkpoint) -> None:
+    """Names a checkpoint in the run's row, and lets those go that are to be kept no longer."""
+    logged, train = moment.logged, run.config.train
     changes = {
         "loss": logged.rows[-1]["loss"],
         "images_per_s": (moment.images_seen - logged.saved_at) / logged.training_s,
@@ -117,7 +132,6 @@ def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any
     runs.update(store, row, changes)
     best = selection.best_of_run(store, run.run_id, train.keep_best_by, train.keep_best)
     checkpoints.prune(store, run.run_id, train.keep_checkpoints, best)
-    return checkpoint
 
 
 def append_rows(store: Store, run_id: str, logged: Logged, feed: Feed, grid: bytes | None = None) -> None:

@@ -7,12 +7,16 @@
                                        meta.json           format, run, classes, sha256 of each file
 
 Weights never travel as pickles, and `state.pt` is read with `weights_only=True`.
+
+Workers that hold a network together write a part each, with their stretch of the rows of every tensor:
+`model.1-of-4.safetensors`, `state.1-of-4.pt`. Any number of workers reads them.
 """
 
+import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,10 +25,12 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor
 
+from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.store import Store
 
 FORMAT_VERSION = 2  # 1 had other layouts of attention, MLP and modulation
 SUFFIX = ".safetensors"
+NOTHING: Mapping[str, bytes] = {}
 
 Weights = dict[str, Tensor]
 
@@ -38,23 +44,31 @@ class Checkpoint:
     images_seen: int
     classes: tuple[str, ...]
     sha256: dict[str, str]  # file name -> hash of its content
+    parts: int = 1  # that weights and state lie in
 
     @property
     def kinds(self) -> list[str]:
         """The weights there are: raw, ema, …"""
-        files = [name.removesuffix(SUFFIX) for name in self.sha256 if name.endswith(SUFFIX)]
+        suffix = part_name(SUFFIX, 0, self.parts)
+        files = [name.removesuffix(suffix) for name in self.sha256 if name.endswith(suffix)]
         return ["raw" if name == "model" else name for name in files]
 
     @property
     def hash(self) -> str:
         """Identity of what it generates: hash of all its weights and the config."""
-        names = [*map(file_of, self.kinds), "config.yaml"]
+        names = [*(name for name in self.sha256 if name.endswith(SUFFIX)), "config.yaml"]
         return hashlib.sha256("\n".join(f"{name}:{self.sha256[name]}" for name in names).encode()).hexdigest()[:16]
 
 
 def file_of(kind: str) -> str:
     """Of one set of weights."""
     return f"{'model' if kind == 'raw' else kind}{SUFFIX}"
+
+
+def part_name(name: str, number: int, count: int) -> str:
+    """Of one of the files that make up one: `model.safetensors` is `model.1-of-4.safetensors`, and three more."""
+    stem, dot, suffix = name.rpartition(".")
+    return name if count == 1 else f"{stem}.{number + 1}-of-{count}{dot}{suffix}"
 
 
 def folder(run_id: str) -> str:
@@ -77,30 +91,58 @@ def save(
     state: dict[str, Any],
     config: str,
     classes: list[str],
+    crew: Crew = ALONE,
 ) -> Checkpoint:
-    """Writes a checkpoint; one of the same position is replaced."""
+    """Writes a checkpoint; one of the same position is replaced. Each of a crew gives its part of weights and state."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    others = {"state.pt": buffer.getvalue(), "config.yaml": config.encode()}
+    tensors = {"state.pt": buffer.getvalue()}
     meta = {"run_id": run_id, "images_seen": images_seen, "classes": classes}
-    return write(store, f"{folder(run_id)}/{images_seen:012d}", weights, others, meta)
+    path = f"{folder(run_id)}/{images_seen:012d}"
+    return write(store, path, weights, meta, {"config.yaml": config.encode()}, tensors, crew)
 
 
-def save_snapshots(store: Store, run_id: str, images_seen: int, weights: dict[str, Weights]) -> Checkpoint:
+def save_snapshots(
+    store: Store, run_id: str, images_seen: int, weights: dict[str, Weights], crew: Crew = ALONE
+) -> Checkpoint:
     """Writes averages alone, to a place that is never pruned; those of the same position are replaced."""
     meta = {"run_id": run_id, "images_seen": images_seen, "classes": []}
-    return write(store, f"{snapshot_folder(run_id)}/{images_seen:012d}", weights, {}, meta)
+    return write(store, f"{snapshot_folder(run_id)}/{images_seen:012d}", weights, meta, crew=crew)
 
 
 def write(
-    store: Store, path: str, weights: dict[str, Weights], others: dict[str, bytes], meta: dict[str, Any]
+    store: Store,
+    path: str,
+    weights: dict[str, Weights],
+    meta: Mapping[str, Any],
+    texts: Mapping[str, bytes] = NOTHING,  # files that are the same for all of a crew
+    tensors: Mapping[str, bytes] = NOTHING,  # files that each of them has a part of, besides the weights
+    crew: Crew = ALONE,
 ) -> Checkpoint:
     """Writes weights and other files as one folder, with a `meta.json` that tells the hash of each."""
-    contents = {file_of(kind): save_safetensors(on_cpu(each)) for kind, each in weights.items()} | others
-    sha256 = {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
-    said = {"format_version": FORMAT_VERSION, **meta, "sha256": sha256}
-    store.write_folder(path, {**contents, "meta.json": json.dumps(said, indent=2).encode()})
-    return Checkpoint(path, meta["run_id"], meta["images_seen"], tuple(meta["classes"]), sha256)
+    parts = {file_of(kind): save_safetensors(on_cpu(each)) for kind, each in weights.items()} | dict(tensors)
+    contents = {part_name(name, crew.rank, crew.world): data for name, data in parts.items()}
+    contents |= texts if crew.leads else {}
+    said = {"format_version": FORMAT_VERSION, **meta, "parts": crew.world}
+    with contextlib.ExitStack() as held:
+        begun = crew.led(lambda: held.enter_context(store.new_folder(path)))
+        hashes = crew.each(lambda: write_hashed(store, begun, contents))
+        said["sha256"] = {name: sha256 for each in hashes for name, sha256 in each.items()}
+        if crew.leads:
+            store.write_bytes(f"{begun}/meta.json", json.dumps(said, indent=2).encode())
+    return checkpoint_of(path, said)
+
+
+def write_hashed(store: Store, folder: str, contents: Mapping[str, bytes]) -> dict[str, str]:
+    """Writes files, and returns the hash of each."""
+    for name, data in contents.items():
+        store.write_bytes(f"{folder}/{name}", data)
+    return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
+
+
+def checkpoint_of(path: str, meta: Mapping[str, Any]) -> Checkpoint:
+    classes, parts = tuple(meta["classes"]), meta.get("parts", 1)
+    return Checkpoint(path, meta["run_id"], meta["images_seen"], classes, meta["sha256"], parts)
 
 
 def on_cpu(weights: Weights) -> Weights:
@@ -123,7 +165,7 @@ def find(store: Store, path: str) -> Checkpoint:
     if meta["format_version"] != FORMAT_VERSION:
         found = f"format_version={meta['format_version']}"
         raise ValueError(f"{store.uri(path)}: {found} is not the one this release reads, {FORMAT_VERSION}")
-    return Checkpoint(path, meta["run_id"], meta["images_seen"], tuple(meta["classes"]), meta["sha256"])
+    return checkpoint_of(path, meta)
 
 
 def paths_of(store: Store, run_id: str) -> list[str]:
@@ -171,11 +213,19 @@ def load_weights(store: Store, checkpoint: Checkpoint, kind: str) -> Weights:
     if kind not in checkpoint.kinds:
         where = store.uri(checkpoint.path)
         raise ValueError(f"weights={kind!r} is not one of those of {where}: {', '.join(checkpoint.kinds)}")
-    return load_safetensors(read(store, checkpoint, file_of(kind)))
+    parts = [load_part(store, checkpoint, kind, number) for number in range(checkpoint.parts)]
+    return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
-def load_state(store: Store, checkpoint: Checkpoint) -> dict[str, Any]:
-    return torch.load(io.BytesIO(read(store, checkpoint, "state.pt")), weights_only=True)
+def load_part(store: Store, checkpoint: Checkpoint, kind: str, number: int) -> Weights:
+    """The stretch of every tensor's rows that one of the workers held who wrote the checkpoint."""
+    return load_safetensors(read(store, checkpoint, part_name(file_of(kind), number, checkpoint.parts)))
+
+
+def load_state(store: Store, checkpoint: Checkpoint, number: int = 0) -> dict[str, Any]:
+    """What there is beside weights; of several parts, one."""
+    name = part_name("state.pt", number, checkpoint.parts)
+    return torch.load(io.BytesIO(read(store, checkpoint, name)), weights_only=True)
 
 
 def newest(store: Store, run_id: str) -> tuple[Checkpoint | None, list[str]]:

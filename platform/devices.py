@@ -1,12 +1,26 @@
 """The device that this process computes on, and what it says of itself."""
 
+from typing import TYPE_CHECKING
+
 import psutil
 import torch
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 
 def local_device() -> torch.device:
     """The first GPU that this process may see (Ray shows a worker only its own), or the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def mesh_of_all(device: torch.device) -> "DeviceMesh":
+    """The devices of all processes of torch's process group, each of which has one of this kind."""
+    from torch.distributed import group
+    from torch.distributed.device_mesh import DeviceMesh
+
+    assert group.WORLD is not None
+    return DeviceMesh.from_group(group.WORLD, device.type)
 
 
 def device_name(device: torch.device) -> str:

@@ -69,7 +69,7 @@ def import_checkpoint(
         "classes": names,
         "source": {"file": file.name, "sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "weights": [*found]},
     }
-    checkpoint = checkpoints.write(store, path, weights, {"config.yaml": config_yaml(config)}, meta)
+    checkpoint = checkpoints.write(store, path, weights, meta, {"config.yaml": config_yaml(config)})
     said = [f"weights: {' and '.join(found)}{'' if len(found) > 1 else ', kept as ema'}"]
     return checkpoint, said + ([f"left out, for training alone: {len(left_out)} tensors"] if left_out else [])
 

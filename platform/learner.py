@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -15,14 +15,19 @@ from unlatent.models.clipping import clipped_step, gradient_norm
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.network import PixelTransformer
 from unlatent.models.precision import autocast
+from unlatent.models.sharding import shard, shard_whole
 from unlatent.platform import checkpoints
 from unlatent.platform.averages import Averages
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import mix
+from unlatent.platform.filling import fill, numbers_for, put_moments, put_part
 from unlatent.platform.optimization import TrainConfig, clip_norm, make_optimizer
 from unlatent.platform.spikes import NormGauge
 from unlatent.platform.store import Store
 from unlatent.platform.teachers import open_teacher
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
 
 COUNTS = ("images_seen", "step", "skipped")
 
@@ -53,15 +58,18 @@ class Learner:
 
     def load(self, store: Store, checkpoint: Checkpoint) -> None:
         """Goes on where a checkpoint was made."""
-        self.network.load_state_dict(checkpoints.load_weights(store, checkpoint, "raw"))
+        fill(store, checkpoint, "raw", self.network)
         self.averages.load(store, checkpoint)
-        state = checkpoints.load_state(store, checkpoint)
-        self.optimizer.load_state_dict(state["optimizer"])
-        if self.projector is not None:
-            self.projector.load_state_dict(state["projector"])
-        self.gauge.load(state["gauge"])
-        for name in COUNTS:
-            setattr(self, name, state[name])
+        moments: dict[int, dict[str, Tensor]] = {}
+        for number in numbers_for(checkpoint, self.parameters()):
+            state = checkpoints.load_state(store, checkpoint, number)
+            put_moments(moments, self.optimizer, state["optimizer"]["state"], number, checkpoint.parts)
+            if self.projector is not None:
+                put_part(self.projector.state_dict(), state["projector"], number, checkpoint.parts)
+            self.gauge.load(state["gauge"])
+            for name in COUNTS:
+                setattr(self, name, state[name])
+        self.optimizer.load_state_dict(self.optimizer.state_dict() | {"state": moments})
 
 
 @dataclass(frozen=True)
@@ -74,24 +82,38 @@ class Losses:
     alignment: Tensor | None = None  # 1 - cosine, before its weight
 
 
-def make_learner(shape: PixelTransformerConfig, config: TrainConfig, device: torch.device) -> Learner:
-    """A new one: the same for the same seed."""
+def make_learner(
+    shape: PixelTransformerConfig, config: TrainConfig, device: torch.device, mesh: "DeviceMesh | None" = None
+) -> Learner:
+    """A new one: the same for the same seed. With a mesh, one that its processes hold together."""
     torch.manual_seed(mix(config.seed, 0, 0))  # equal weights on every worker
-    network = PixelTransformer(shape).to(device)
+    network = PixelTransformer(shape)
     on_gpu = device.type == "cuda"
     network.set_recompute(config.recompute or ("modulation" if on_gpu else "none"))
     averages = Averages(config, network)
+    for each in (network, *averages.networks.values()):
+        place(each, device, mesh)
     if config.compile or (config.compile is None and on_gpu):
-        network.compile()
+        network.compile() if mesh is None else network.compile_blocks()
+    gauge = NormGauge(config.spikes.factor, device)
     if not config.alignment.active:
-        optimizer = make_optimizer(config, network.parameters())
-        return Learner(network, network, averages, optimizer, None, None, NormGauge(config.spikes.factor, device))
+        return Learner(network, network, averages, make_optimizer(config, network.parameters()), None, None, gauge)
     teacher = open_aligned_teacher(config, device)
-    projector = Projector(shape.width, config.alignment.hidden_width or shape.width, teacher.width).to(device)
+    projector = Projector(shape.width, config.alignment.hidden_width or shape.width, teacher.width)
+    place(projector, device, mesh)
     parameters = chain(network.parameters(), projector.parameters())
     model = AlignedNetwork(network, projector, config.alignment.block)
-    optimizer, gauge = make_optimizer(config, parameters), NormGauge(config.spikes.factor, device)
-    return Learner(network, model, averages, optimizer, teacher, projector, gauge)
+    return Learner(network, model, averages, make_optimizer(config, parameters), teacher, projector, gauge)
+
+
+def place(module: PixelTransformer | Projector, device: torch.device, mesh: "DeviceMesh | None") -> None:
+    """On a device, or on those of a mesh together."""
+    if mesh is None:
+        module.to(device)
+    elif isinstance(module, PixelTransformer):
+        shard(module, mesh)
+    else:
+        shard_whole(module, mesh)
 
 
 def open_aligned_teacher(config: TrainConfig, device: torch.device) -> Any:

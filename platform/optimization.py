@@ -18,6 +18,7 @@ from unlatent.platform.tracking.packages import PACKAGES
 CHOICES = {
     "precision": tuple(PRECISIONS),
     "schedule": ("constant", "cosine"),
+    "parallel": ("ddp", "fsdp"),
     "recompute": (*RECOMPUTATIONS, None),
     "keep_best_by": tuple(DIRECTIONS),
 }
@@ -46,6 +47,7 @@ class TrainConfig:
     seed: int = 0
     total_images: int = 409_600_000
     batch_size: int = 256  # images a step, over all workers
+    parallel: str = "ddp"  # each worker holds the whole network; fsdp: a share of it, for one that does not fit
     accumulate: int = 1  # parts that a worker takes its share of a batch in, for want of memory
     learning_rate: float = 1e-4
     schedule: str = "constant"  # or cosine, down to zero at total_images

@@ -11,6 +11,7 @@ import torch
 from unlatent.platform import checkpoints, cluster, runs, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, from_yaml, to_yaml
+from unlatent.platform.crew import join
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.display import say, training_bar
 from unlatent.platform.provenance import is_gone
@@ -127,8 +128,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         ray.train.report({"images_seen": checkpoint.images_seen} if checkpoint else {})
 
     worker = Worker(
-        rank=context.get_world_rank(),
-        world=context.get_world_size(),
+        crew=join(context.get_world_rank(), context.get_world_size()),
         device=ray.train.torch.get_device(),
         wrap=ray.train.torch.prepare_model,
         report=report,

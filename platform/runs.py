@@ -30,7 +30,7 @@ WATCHED = {
     "grid_samples",
     "trackers",
 }
-OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "spikes"}
+OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "parallel", "spikes"}
 
 DONE = ("succeeded", "stopped_early")
 

@@ -7,6 +7,7 @@ import yaml
 from unlatent.models.config import PixelTransformerConfig, config_from
 from unlatent.platform import checkpoints
 from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.filling import fill
 from unlatent.platform.learner import Learner
 from unlatent.platform.store import Store
 
@@ -34,7 +35,5 @@ def take_up(store: Store, checkpoint: Checkpoint, learner: Learner) -> None:
     """Weights alone: the optimizer and the count of images begin anew. An average that is not there begins as `ema`."""
     kinds = checkpoint.kinds
     fallback = "ema" if "ema" in kinds else "raw"
-    loaded = {kind: checkpoints.load_weights(store, checkpoint, kind) for kind in kinds}
-    learner.network.load_state_dict(loaded.get("raw", loaded[fallback]))
-    for name, network in learner.averages.networks.items():
-        network.load_state_dict(loaded.get(name, loaded[fallback]))
+    for kind, network in {"raw": learner.network, **learner.averages.networks}.items():
+        fill(store, checkpoint, kind if kind in kinds else fallback, network)

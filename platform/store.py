@@ -177,21 +177,26 @@ class Store:
             ) from error
 
     def write_folder(self, path: str, contents: dict[str, bytes]) -> None:
-        """Writes a folder of files that appears whole.
+        """Writes a folder of files that appears whole, as `new_folder` says."""
+        with self.new_folder(path) as begun:
+            for name, data in contents.items():
+                self.write_bytes(f"{begun}/{name}", data)
 
-        On a file system by renaming the folder. An object store has no folders to rename: there the last of `contents`
-        goes up last, and readers take its presence for the sign that the rest is there.
+    @contextlib.contextmanager
+    def new_folder(self, path: str) -> Iterator[str]:
+        """Where to write the files of a folder, which then appears whole at its path, in the place of one before.
+
+        On a file system by renaming the folder. An object store has no folders to rename: there the file that is
+        written last is for readers the sign that the rest is there.
         """
         if not self.is_local:
             self.delete(path)
-            for name, data in contents.items():
-                self.write_bytes(f"{path}/{name}", data)
+            yield path
             return
         target = self.local(path)
         aside = target.with_name(f".{target.name}.{uuid.uuid4().hex}")
         try:
-            for name, data in contents.items():
-                self.write_bytes(f"{aside.relative_to(self.root).as_posix()}/{name}", data)
+            yield aside.relative_to(self.root).as_posix()
             self.delete(path)
             aside.rename(target)
         finally:

@@ -20,7 +20,8 @@ from unlatent.platform import checkpoints, progress, runs
 from unlatent.platform.batches import batches
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
-from unlatent.platform.devices import device_name, local_device
+from unlatent.platform.crew import ALONE, Crew
+from unlatent.platform.devices import device_name, local_device, mesh_of_all
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
 from unlatent.platform.peak_flops import peak_flops
@@ -36,8 +37,7 @@ from unlatent.platform.tracking.feed import Feed
 class Worker:
     """One of the processes that train a run together, and how it tells what it has done."""
 
-    rank: int = 0
-    world: int = 1
+    crew: Crew = ALONE
     device: torch.device = field(default_factory=local_device)
     wrap: Callable[[nn.Module], nn.Module] = lambda network: network  # for data-parallel gradients
     report: Report = lambda checkpoint: None  # called on every rank, once for a checkpoint that is whole
@@ -46,8 +46,8 @@ class Worker:
 
 def train(run: Run, store: Store, worker: Worker) -> None:
     """Trains to the end, from the last whole checkpoint if there is one, and keeps the run's row true all the while."""
-    leads = worker.rank == 0
-    row = runs.begin(store, run, device_name(worker.device), worker.world) if leads else {}
+    leads = worker.crew.leads
+    row = runs.begin(store, run, device_name(worker.device), worker.crew.world) if leads else {}
     rollbacks = runs.rollbacks(store, run.run_id)
     feed = Feed(store, run, run.config.train.trackers if leads else [])
     try:
@@ -78,10 +78,11 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
 
     Raises RollBackError where it is to be entered again.
     """
-    config, leads = run.config.train, worker.rank == 0
-    learner = make_learner(run.config.model, config, worker.device)
-    learner.model = worker.wrap(learner.model)
-    checkpoint = resume(store, run, learner, leads)
+    config, crew, leads = run.config.train, worker.crew, worker.crew.leads
+    sharded = config.parallel == "fsdp" and crew.world > 1
+    learner = make_learner(run.config.model, config, worker.device, mesh_of_all(worker.device) if sharded else None)
+    learner.model = learner.model if sharded else worker.wrap(learner.model)
+    checkpoint = resume(store, run, learner, crew)
     feed.resume(learner.images_seen)
     if leads and checkpoint:
         runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run.run_id)})
@@ -89,13 +90,13 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
         worker.report(checkpoint)  # it was cut off between its last checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     split = run.dataset.train
-    source = batches(split, split.order(config.seed), positions, worker.rank, worker.world, run.config.data.decoders)
+    source = batches(split, split.order(config.seed), positions, crew.rank, crew.world, run.config.data.decoders)
     log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker))
 
     with CheckpointWriter(worker.report) as writer:
         for images, labels in log.timed(source):
             rate = learning_rate(config, learner.images_seen) * config.spikes.lowered**rollbacks
-            log.add(train_step(config, learner, images.to(worker.device), labels.to(worker.device), worker.rank, rate))
+            log.add(train_step(config, learner, images.to(worker.device), labels.to(worker.device), crew.rank, rate))
             learner.images_seen += config.batch_size
             learner.step += 1
             ends = learner.images_seen >= config.total_images
@@ -110,8 +111,9 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
                     answer(store if leads else None, config, learner, log, feed, refused, rollbacks)
             if saves:
                 writer.settle()
-                moment = moment_of(run, learner, log) if leads else None
-                writer.start(partial(write, run, store, moment, feed, row) if moment else nothing)
+                moment = moment_of(run, learner, log) if sharded or leads else None
+                writing = partial(write, run, store, moment, feed, row, crew if sharded else ALONE) if moment else None
+                writer.start(writing or nothing)
                 log.mark_saved(learner.images_seen)
             if saves and (ends or worker.reports_at_once):
                 writer.settle()
@@ -141,7 +143,7 @@ def answer(
 
 def top_images_per_s(run: Run, worker: Worker) -> float:
     """What the workers would train on together, if they did nothing but multiply matrices as fast as they can."""
-    peak = peak_flops(worker.device, run.config.train.precision) * worker.world
+    peak = peak_flops(worker.device, run.config.train.precision) * worker.crew.world
     return peak / (cost.training_gflops(run.config.model) * 1e9)
 
 
@@ -175,15 +177,15 @@ def publish(store: Store, config: TrainConfig, step: dict[str, Any], warnings: l
     progress.publish(store, step["run_id"], state)
 
 
-def resume(store: Store, run: Run, learner: Learner, leads: bool) -> Checkpoint | None:
+def resume(store: Store, run: Run, learner: Learner, crew: Crew) -> Checkpoint | None:
     """Takes up the last whole checkpoint, and takes back the steps logged beyond it."""
-    checkpoint, passed_over = checkpoints.newest(store, run.run_id)
+    checkpoint, passed_over = crew.led(lambda: checkpoints.newest(store, run.run_id))  # which reads all of it
     start = run.config.train.start
     if checkpoint:
         learner.load(store, checkpoint)
     elif start:
         take_up(store, find_start(store, start, run.config.model), learner)
-    if leads:
+    if crew.leads:
         for folder in (checkpoints.folder(run.run_id), checkpoints.snapshot_folder(run.run_id)):
             store.delete_unfinished(folder)
         for line in passed_over:

@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+import torch
 
 from unlatent.platform.config import Config, compose_config
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.schemas import TABLES
 from unlatent.platform.store import Store
+from unlatent.platform.torchvision_shim import declare_missing_operators
 
 SMALLEST = [
     "model.width=16",
@@ -54,6 +56,17 @@ def make_run(store, make_config):
         return plan_run(config, open_dataset(config.data, store))
 
     return make
+
+
+@pytest.fixture
+def teacher(tmp_path) -> str:
+    """The override that names a small DINOv2 of random weights."""
+    declare_missing_operators()
+    transformers = pytest.importorskip("transformers")
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28}
+    transformers.Dinov2Model(transformers.Dinov2Config(**sizes)).save_pretrained(tmp_path / "teacher")
+    return f"train.alignment.teacher={tmp_path / 'teacher'}"
 
 
 def row_of(table: str, **values: Any) -> dict[str, Any]:

@@ -73,13 +73,15 @@ def losses(store: Store) -> list[float]:
     return tables.read(store, "steps").sort_values("images_seen")["loss"].to_list()
 
 
-@pytest.mark.parametrize(("count", "rank", "tolerance"), [(1, 0, 0.0), (2, 1, 1e-5)])
-def test_a_run_whose_worker_is_killed_ends_as_the_undisturbed_one(store, make_config, count, rank, tolerance):
-    beside = Store(store.root + "-undisturbed")
-    train_on_ray(make_config(*LONG, f"cluster.workers={count}", f"store={beside.root}"))
+@pytest.mark.parametrize(
+    ("count", "rank", "parallel", "tolerance"), [(1, 0, "ddp", 0.0), (2, 1, "ddp", 1e-5), (2, 0, "fsdp", 1e-5)]
+)
+def test_a_run_whose_worker_is_killed_ends_as_the_undisturbed_one(store, make_config, count, rank, parallel, tolerance):
+    beside, shared = Store(store.root + "-undisturbed"), (f"cluster.workers={count}", f"train.parallel={parallel}")
+    train_on_ray(make_config(*LONG, *shared, f"store={beside.root}"))
     killing = Killing(store, rank)
 
-    train_on_ray(make_config(*LONG, f"cluster.workers={count}"))
+    train_on_ray(make_config(*LONG, *shared))
 
     assert 0 < killing.at < 8192
     row = tables.row(store, "runs", "one")

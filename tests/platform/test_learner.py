@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from unlatent.platform import checkpoints, runs, tables
-from unlatent.platform.torchvision_shim import declare_missing_operators
 from unlatent.platform.training import Worker, train
 
 TOLD = ("model.patch_depth=2", "train.alignment.block=1", "train.alignment.teacher_patch=2", "train.total_images=1024")
@@ -12,16 +11,6 @@ TOLD = ("model.patch_depth=2", "train.alignment.block=1", "train.alignment.teach
 
 class Killed(BaseException):
     """Stands for the death of the process."""
-
-
-@pytest.fixture
-def teacher(tmp_path) -> str:
-    declare_missing_operators()
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    sizes = {"hidden_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2, "image_size": 28}
-    transformers.Dinov2Model(transformers.Dinov2Config(**sizes)).save_pretrained(tmp_path / "teacher")
-    return f"train.alignment.teacher={tmp_path / 'teacher'}"
 
 
 def weights(store, run_id, kind="raw"):

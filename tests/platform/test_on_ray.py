@@ -63,12 +63,15 @@ def test_ray_workers_reach_pythons_own_platform_and_select():
     assert not any("unlatent" in where for where in ray.get(look.remote()))
 
 
-def test_two_workers_train_one_run(store, make_config):
-    run_id = train_on_ray(make_config("cluster.workers=2", "cluster.cpus_per_worker=1", "train.run=pair"))
+@pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
+def test_two_workers_train_one_run(store, make_config, parallel):
+    shared = f"train.parallel={parallel}"
+    run_id = train_on_ray(make_config("cluster.workers=2", "cluster.cpus_per_worker=1", "train.run=pair", shared))
 
     row = tables.row(store, "runs", run_id)
     assert (row["status"], row["workers"], row["images_seen"]) == ("succeeded", 2, 256)
     assert list(tables.read(store, "steps")["images_seen"]) == [64, 128, 192, 256]
+    assert runs.last_checkpoint(store, run_id).parts == (2 if parallel == "fsdp" else 1)
 
 
 def test_ray_train_trains_what_the_bare_loop_does_and_leaves_a_done_run_alone(store, make_config, make_run, capsys):
