@@ -81,7 +81,7 @@ def bare_step_s(config: Config, steps: int) -> float:
     """The same steps on the same images, with nothing around them: the median of the intervals after the first."""
     run, learner = make(config)
     split, positions = run.dataset.train, range(0, steps * BATCH, BATCH)
-    source = batches(split, split.order(config.train.seed), positions, 0, 1, run.config.data.decoders)
+    source = batches(split, split.order(config.train.seed, BATCH), positions, 0, 1, run.config.data.decoders)
     seconds, started = [], time.perf_counter()
     for number, (images, labels) in enumerate(source, start=1):
         losses = step(run, learner, images, labels)
@@ -141,9 +141,9 @@ def compare_loading(folder: Path, images: int, rounds: int, image_size: int) -> 
     for number in range(rounds):
         started = time.perf_counter()
         for content in contents:
-            decode(io.BytesIO(content), image_size)
+            decode(io.BytesIO(content), image_size, image_size)
         alone.append(len(contents) / (time.perf_counter() - started))
-        ours.append(streamed_images_per_s(split, split.order(number), 4 * images))
+        ours.append(streamed_images_per_s(split, split.order(number, BATCH), 4 * images))
     return Compared("loading, a core", "images/s", ours, alone)
 
 
@@ -175,7 +175,7 @@ def compare_checkpoint(folder: Path, rounds: int, overrides: Sequence[str]) -> t
     """Seconds that a checkpoint takes from training when it is written aside, and in the loop; and its bytes."""
     config = compose_config([*long_run(folder / "checkpoints", 1, overrides), "train.run=one", "train.grid_samples=1"])
     (run, learner), store = make(config), Store(config.store)
-    source = batches(run.dataset.train, run.dataset.train.order(0), range(0, 10**9, BATCH), 0, 1, 0)
+    source = batches(run.dataset.train, run.dataset.train.order(0, BATCH), range(0, 10**9, BATCH), 0, 1, 0)
     row, feed = begin(store, run, device_name(local_device())), Feed(store, run, [])
 
     def train_once() -> float:

@@ -29,6 +29,7 @@ from unlatent.models.layout import patch_vectors
 from unlatent.models.patch_block import JointBlock, PatchBlock
 from unlatent.models.recomputation import RECOMPUTATIONS, run
 
+MOST_SIZES = 64  # of images, for which a compiled network may have graphs
 SHORTEST_REST = 0.05  # of the way from noise to data, over which predicted data are turned into a velocity
 
 
@@ -142,19 +143,21 @@ class PixelTransformer(nn.Module):
         return [*self.patch_blocks, *(self.decoder.blocks if isinstance(self.decoder, PixelDecoder) else [])]
 
     def compile(self) -> None:
-        """From here on, runs as one compiled graph in training and one in sampling, for batches of any size."""
-        super().compile(fullgraph=True, backend=sparing)
+        """From here on, runs as one graph in training and one in sampling, for images of a size in batches of any."""
+        super().compile(fullgraph=True, backend=sparing, recompile_limit=MOST_SIZES)
 
     def compile_blocks(self) -> None:
         """From here on, every block runs as a graph of its own: a sharded network puts weights together in between."""
         for block in self.blocks:
-            block.forward = torch.compile(block.forward, fullgraph=True, backend=sparing)
+            whole: dict[str, Any] = {"fullgraph": True, "backend": sparing, "recompile_limit": MOST_SIZES}
+            block.forward = torch.compile(block.forward, dynamic=False, **whole)
 
     def __call__(self, x: Tensor, t: Tensor, condition: Condition, **asked: int) -> Any:
         if self._compiled_call_impl is not None and not torch.compiler.is_compiling():
             for tensor in (x, t, *(condition if isinstance(condition, Text) else [condition])):
                 if tensor is not None:
                     torch._dynamo.mark_dynamic(tensor, 0)  # else the first size would get a graph of its own
+            torch._dynamo.mark_static(x, [2, 3])  # positions are worked out for the sides, which are few
         return super().__call__(x, t, condition, **asked)
 
     def _require_sides(self, x: Tensor) -> None:

@@ -47,11 +47,9 @@ def windows_of(order: Order, first: int, last: int, rank: int, world: int) -> It
 
 def read_window(split: ImageSplit, indices: Indices, threads: int | None) -> Iterator[Part]:
     """Some images with their labels, in order."""
-    size = max(1, PART_BYTES // split.pixels.image_bytes)
-    start = 0
-    for images in split.pixels.read_parts(indices, size, threads):
-        yield images, split.labels[indices[start : start + len(images)]]
-        start += len(images)
+    parts, sides = zip(*split.parts(indices, max(1, PART_BYTES // split.pixels.image_bytes)), strict=True)
+    for part, images in zip(parts, split.pixels.read_parts(parts, sides, threads), strict=True):
+        yield images, split.labels[part]
 
 
 def rebatched(parts: Iterator[Part], size: int) -> Iterator[tuple[Tensor, Tensor]]:

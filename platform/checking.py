@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from PIL import Image
 
+from unlatent.platform.buckets import Buckets
 from unlatent.platform.classifier import spread
 from unlatent.platform.datasets import Dataset, ImageSplit
 from unlatent.platform.generation import image_grid, to_png
@@ -111,6 +112,13 @@ def sample_grid(dataset: Dataset, broken: set[int], seed: int = 0) -> bytes:  # 
     whole = np.setdiff1d(np.arange(len(dataset.train)), list(broken))
     chosen = np.sort(np.random.default_rng(seed).permutation(whole)[:IN_GRID])
     return to_png(image_grid(dataset.train.read(chosen), columns=8, scale=max(1, 64 // dataset.image_size)))
+
+
+def bucket_line(buckets: Buckets) -> str:
+    """How many images go into each bucket."""
+    counts = np.bincount(buckets.chosen, minlength=len(buckets.sides))
+    shown = (f"{count:,} of {width}x{height}" for count, (height, width) in zip(counts, buckets.sides, strict=True))
+    return f"buckets: {', '.join(shown)} pixels"
 
 
 def class_rows(findings: Findings) -> list[dict[str, str]]:

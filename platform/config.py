@@ -54,6 +54,11 @@ class Config:
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
         if self.data.kind == "digits":  # of other data sets they are known once they are opened
             self.model = replace(self.model, channels=digits.CHANNELS, classes=len(digits.CLASSES))
+        if self.data.buckets and self.data.step % self.model.patch_size:
+            raise ValueError(
+                f"model.patch_size={self.model.patch_size} does not divide data.bucket_step={self.data.step}, "
+                "of which the sides of buckets are multiples"
+            )
         if self.serve.metric not in DIRECTIONS:
             raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join(DIRECTIONS)}")
         for workers in self.cluster.worker_counts:

@@ -16,6 +16,8 @@ data = typer.Typer(no_args_is_help=True, help="Turn images into shards; look at 
 
 Kind = Annotated[str | None, typer.Option(help="imagefolder, parquet or webdataset; seen from the files unless given")]
 
+Ratio = Annotated[float, typer.Option(help="Crop to buckets of up to this proportion; 1 for squares")]
+
 
 @data.command(epilog="unlatent data prepare pictures shards --image-size 256")
 def prepare(
@@ -28,13 +30,16 @@ def prepare(
     ] = None,
     shard_images: Annotated[int, typer.Option(min=1, help="Images in a shard")] = 2048,
     seed: Annotated[int, typer.Option(min=0, help="Of the order in which images are written")] = 0,
+    max_aspect_ratio: Ratio = 1.0,
     kind: Kind = None,
 ) -> None:
     """Write images as Parquet shards, in random order; the same command goes on where it was cut off."""
     from unlatent.platform import preparing
     from unlatent.platform.store import Store
 
-    dataset, _ = open_source(source, kind, image_size or 1, overrides or [])
+    if max_aspect_ratio > 1 and not image_size:
+        raise ValueError(f"--max-aspect-ratio {max_aspect_ratio} crops images, and needs --image-size; 256 would do")
+    dataset, _ = open_source(source, kind, image_size or 1, overrides or [], max_aspect_ratio=max_aspect_ratio)
     target = Store(out)
     if f"{target.root}/".startswith(f"{Store(source).root}/"):
         raise ValueError(f"{out} lies in {source}, whose images it would hold; a folder elsewhere would do")
@@ -44,6 +49,7 @@ def prepare(
         images=len(dataset.train),
         classes=dataset.classes,
         image_size=image_size,
+        max_aspect_ratio=max_aspect_ratio,
         seed=seed,
         shard_images=shard_images,
     )
@@ -54,7 +60,9 @@ def prepare(
     display.say(
         f"{planned.images:,} images of {len(planned.classes)} classes in {len(planned.shards)} shards: {target.root}"
     )
-    display.say(f"next: unlatent train data=parquet data.root={out} data.image_size={image_size or 256}")
+    sizes = f"data.image_size={image_size or 256}"
+    sizes += f" data.max_aspect_ratio={max_aspect_ratio:g}" if max_aspect_ratio > 1 else ""
+    display.say(f"next: unlatent train data=parquet data.root={out} {sizes}")
 
 
 @data.command(epilog="unlatent data check pictures --image-size 256 --grid sample.png")
@@ -66,14 +74,16 @@ def check(
         int | None, typer.Option(min=1, help="Look at so many images, evenly; at all unless given")
     ] = None,
     grid: Annotated[Path | None, typer.Option(help="Write a PNG of images at random there")] = None,
+    max_aspect_ratio: Ratio = 1.0,
     kind: Kind = None,
 ) -> None:
     """Count, look at and name what is broken. Exit status 1 where something is."""
     from unlatent.platform import checking
 
-    dataset, store = open_source(root, kind, image_size, overrides or [], "skip")
+    asked = (root, kind, image_size, overrides or [], "skip", max_aspect_ratio)
+    dataset, store = open_source(*asked)
     if sample is None and checking.forget_broken(store, dataset):
-        dataset, _ = open_source(root, kind, image_size, overrides or [], "skip")
+        dataset, _ = open_source(*asked)
     with display.counting("images") as on_images:
         findings = checking.check(dataset, sample, on_images)
     if sample is None:
@@ -81,6 +91,8 @@ def check(
     display.show_table(checking.class_rows(findings), f"{len(dataset.train):,} images of {dataset.name}")
     for line in checking.summary(findings, image_size):
         display.say(line)
+    if dataset.train.buckets:
+        display.say(checking.bucket_line(dataset.train.buckets))
     if grid:
         grid.write_bytes(checking.sample_grid(dataset, set(findings.broken)))
         display.say(f"images at random: {grid}")
@@ -92,7 +104,12 @@ def check(
 
 
 def open_source(
-    root: str, kind: str | None, image_size: int, overrides: list[str], broken: str | None = None
+    root: str,
+    kind: str | None,
+    image_size: int,
+    overrides: list[str],
+    broken: str | None = None,
+    max_aspect_ratio: float = 1.0,
 ) -> "tuple[Dataset, Store]":
     """All images of a folder, none held out; and the store that keeps what is known of them."""
     from unlatent.platform.config import compose_config
@@ -106,6 +123,7 @@ def open_source(
         image_size=image_size,
         held_out=0.0,
         broken=broken or config.data.broken,
+        max_aspect_ratio=max_aspect_ratio,
     )
     store = Store(config.store)
     return open_dataset(asked, store), store

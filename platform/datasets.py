@@ -1,7 +1,7 @@
 """The images to learn from, whatever they come from: built-in digits, a folder of pictures, or shards."""
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, cast
@@ -11,8 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unlatent.models.config import divisors, listed
 from unlatent.platform import digits
-from unlatent.platform.data_order import ChunkShuffle, FullShuffle, Order
+from unlatent.platform.buckets import BucketOrder, Buckets, Sides, nearest, sides_of_buckets
+from unlatent.platform.data_order import LANES, ChunkShuffle, FullShuffle, Indices, Order
 from unlatent.platform.image_folder import FolderPixels, open_folder
 from unlatent.platform.shards import FORMATS, ShardPixels, open_shards
 from unlatent.platform.store import Store
@@ -27,6 +29,8 @@ class DataConfig:
     root: str | None = None  # the folder of pictures or shards, made absolute; or an object store's address
     image_size: int = 8  # pixels on a side
     broken: str = "refuse"  # what to do about files that are no readable pictures: refuse or skip
+    max_aspect_ratio: float = 1.0  # 1: all images are cropped to squares; above: to buckets of up to this proportion
+    bucket_step: int | None = None  # pixels that the sides of buckets are multiples of; None: an eighth of image_size
     held_out: float = 0.1  # share that is never trained on, 0 for none; of the digits it is a fifth
     workers: int | None = None  # of Ray Data that decode for each training worker; 0: it does so itself; None: as fits
 
@@ -44,8 +48,34 @@ class DataConfig:
             raise ValueError(f"data.held_out={self.held_out} is not in 0 … 1 (1 excluded); 0.1 would do")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"data.workers={self.workers} is below 0")
+        self._require_buckets()
         if self.root and "://" not in self.root:
             self.root = str(Path(self.root).expanduser().absolute())
+
+    def _require_buckets(self) -> None:
+        if not self.max_aspect_ratio >= 1:
+            raise ValueError(f"data.max_aspect_ratio={self.max_aspect_ratio} is below 1; 2 would do, or 1 for squares")
+        if self.max_aspect_ratio == 1:
+            return
+        if self.kind == "digits":
+            raise ValueError(f"data.max_aspect_ratio={self.max_aspect_ratio}: digits are squares; 1 would do")
+        if not 1 <= self.step <= self.image_size or self.image_size % self.step:
+            raise ValueError(
+                f"data.bucket_step={self.step} does not divide data.image_size={self.image_size}; "
+                f"{listed(divisors(self.image_size))} would"
+            )
+
+    @property
+    def step(self) -> int:
+        """Pixels that the sides of buckets are multiples of."""
+        return max(1, self.image_size // 8) if self.bucket_step is None else self.bucket_step
+
+    @property
+    def buckets(self) -> list[Sides]:
+        """Height and width of each; none where all images are cropped to squares."""
+        if self.max_aspect_ratio == 1:
+            return []
+        return sides_of_buckets(self.image_size, self.step, self.max_aspect_ratio)
 
     @property
     def decoders(self) -> int:
@@ -59,13 +89,20 @@ class Pixels(Protocol):
     def __len__(self) -> int: ...
 
     @property
+    def image_size(self) -> int:
+        """Pixels on a side of a square."""
+
+    @property
     def image_bytes(self) -> int:
-        """Of one image, decoded."""
+        """Of one square image, decoded."""
 
     def read_parts(
-        self, indices: NDArray[np.int64], size: int, threads: int | None
-    ) -> Iterator[NDArray[np.uint8]]:  # (n, C, H, W) each, n up to `size`
-        """Some images in order, part by part, by so many threads; None: as many as the machine is good for."""
+        self, parts: Sequence[NDArray[np.int64]], sides: Sequence[Sides], threads: int | None
+    ) -> Iterator[NDArray[np.uint8]]:  # (n, C, H, W) each
+        """The images of each part in order, cropped to that part's sides.
+
+        By so many threads; None: as many as the machine is good for.
+        """
 
 
 @dataclass
@@ -76,12 +113,18 @@ class ArrayPixels:
         return len(self.array)
 
     @property
+    def image_size(self) -> int:
+        return self.array.shape[-1]
+
+    @property
     def image_bytes(self) -> int:
         return int(np.prod(self.array.shape[1:]))
 
-    def read_parts(self, indices: NDArray[np.int64], size: int, threads: int | None) -> Iterator[NDArray[np.uint8]]:
-        for start in range(0, len(indices), size):
-            yield self.array[indices[start : start + size]]
+    def read_parts(
+        self, parts: Sequence[NDArray[np.int64]], sides: Sequence[Sides], threads: int | None
+    ) -> Iterator[NDArray[np.uint8]]:
+        for indices in parts:
+            yield self.array[indices]
 
 
 class Files(Pixels, Protocol):
@@ -95,19 +138,19 @@ class Files(Pixels, Protocol):
 
 
 class ImageSplit:
-    """Images with their labels."""
+    """Images with their labels, and with the bucket of each where they are not trained on as squares."""
 
-    def __init__(self, pixels: Pixels, labels: NDArray[np.int64]) -> None:
+    def __init__(self, pixels: Pixels, labels: NDArray[np.int64], buckets: Buckets | None = None) -> None:
         assert len(pixels) == len(labels)
-        self.pixels, self.labels = pixels, labels
+        self.pixels, self.labels, self.buckets = pixels, labels, buckets
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def read(self, indices: Iterable[int]) -> Tensor:  # uint8 (N, C, H, W)
-        """Several images at once."""
-        wanted = np.fromiter(indices, np.int64)
-        return torch.from_numpy(next(self.pixels.read_parts(wanted, len(wanted), None)))
+        """Several images at once, as squares."""
+        square = (self.pixels.image_size, self.pixels.image_size)
+        return torch.from_numpy(next(self.pixels.read_parts([np.fromiter(indices, np.int64)], [square], None)))
 
     @property
     def files(self) -> Files:
@@ -116,11 +159,38 @@ class ImageSplit:
             raise ValueError("data.kind=digits: these images are no files; a folder or shards would do")
         return cast(Files, self.pixels)
 
-    def order(self, seed: int) -> Order:
+    def order(self, seed: int, batch_size: int) -> Order:
         """Which image comes when in training."""
-        if isinstance(self.pixels, ShardPixels):
-            return ChunkShuffle(self.pixels.chunk_lengths, seed)
-        return FullShuffle(len(self), seed)
+        if self.buckets is None:
+            return self.order_of(np.arange(len(self)), seed)
+        members = self.buckets.members()
+        orders = [self.order_of(each, seed) for each in members]
+        return BucketOrder(members, orders, batch_size, seed)
+
+    def order_of(self, members: Indices, seed: int) -> Order:
+        """The order of some of the images, as if there were no others.
+
+        Chunks of shards come in the same order for all: what lies together is then read together.
+        """
+        if not isinstance(self.pixels, ShardPixels):
+            return FullShuffle(len(members), seed)
+        lengths = self.pixels.chunk_lengths
+        chunks = np.repeat(np.arange(len(lengths)), lengths)[members]
+        window = ChunkShuffle.window * len(members) // len(self) // LANES * LANES
+        return ChunkShuffle(np.bincount(chunks, minlength=len(lengths)), seed, max(LANES, window))
+
+    def parts(self, indices: Indices, size: int) -> Iterator[tuple[Indices, Sides]]:
+        """Images in order, cut into parts of up to so many that are of the same sides."""
+        number = np.zeros(len(indices), np.int64) if self.buckets is None else self.buckets.chosen[indices]
+        for stretch in np.split(indices, np.flatnonzero(np.diff(number)) + 1):
+            for start in range(0, len(stretch), size):
+                yield stretch[start : start + size], self.sides(int(stretch[0]))
+
+    def sides(self, index: int) -> Sides:
+        """Height and width that an image is cropped to in training."""
+        if self.buckets is None:
+            return self.pixels.image_size, self.pixels.image_size
+        return self.buckets.sides[self.buckets.chosen[index]]
 
 
 @dataclass(kw_only=True)
@@ -168,11 +238,12 @@ def open_image_folder(config: DataConfig, store: Store) -> Dataset:
 
     def split(mask: NDArray[np.bool_]) -> ImageSplit:
         paths = [path for path, chosen in zip(folder.paths, mask, strict=True) if chosen]
-        return ImageSplit(FolderPixels(root, paths, config.image_size), folder.labels[mask])
+        buckets = choose_buckets(config, folder.sides[mask])
+        return ImageSplit(FolderPixels(root, paths, config.image_size), folder.labels[mask], buckets)
 
     return Dataset(
         name=name_of(root),
-        hash=folder.hash,
+        hash=in_buckets(folder.hash, config),
         classes=folder.classes,
         image_size=config.image_size,
         channels=3,
@@ -185,14 +256,16 @@ def open_image_folder(config: DataConfig, store: Store) -> Dataset:
 def open_sharded(config: DataConfig, store: Store) -> Dataset:
     root = open_root(config)
     skip = config.broken == "skip"
-    shards = open_shards(root, config.kind, config.image_size, config.held_out, skip, store)
+    measured = bool(config.buckets)
+    shards = open_shards(root, config.kind, config.image_size, config.held_out, skip, store, measured)
 
     def split(mask: NDArray[np.bool_]) -> ImageSplit:
-        return ImageSplit(shards.pixels.chosen(mask), shards.labels[mask])
+        buckets = None if shards.sides is None else choose_buckets(config, shards.sides[mask])
+        return ImageSplit(shards.pixels.chosen(mask), shards.labels[mask], buckets)
 
     return Dataset(
         name=name_of(root),
-        hash=shards.hash,
+        hash=in_buckets(shards.hash, config),
         classes=shards.classes,
         image_size=config.image_size,
         channels=3,
@@ -200,6 +273,21 @@ def open_sharded(config: DataConfig, store: Store) -> Dataset:
         held_out=split(shards.held_out),
         skipped=shards.broken,
     )
+
+
+def choose_buckets(config: DataConfig, sides: NDArray[np.int64]) -> Buckets | None:  # (N, 2)
+    """The bucket of each image, of those that any image falls into; None where all are cropped to squares."""
+    if not config.buckets:
+        return None
+    used, chosen = np.unique(nearest(config.buckets, sides), return_inverse=True)
+    return Buckets([config.buckets[number] for number in used], chosen)
+
+
+def in_buckets(identity: str, config: DataConfig) -> str:
+    """The identity of a data set whose images are cropped to buckets; without, it stays as it is."""
+    if not config.buckets:
+        return identity
+    return hashlib.sha256(f"{identity} in {config.buckets}".encode()).hexdigest()
 
 
 def open_root(config: DataConfig) -> Store:

@@ -47,6 +47,7 @@ def put_moments(
     weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     for index, said in part.items():
         weight = weights[index]
-        moments = taken.setdefault(index, {name: torch.zeros_like(weight) for name in MOMENTS} | {"step": said["step"]})
+        if index not in taken:
+            taken[index] = {"step": said["step"]} | {name: torch.zeros_like(weight) for name in MOMENTS}
         for name in MOMENTS:
-            put_rows(moments[name], said[name], stretch(len(weight), number, count))
+            put_rows(taken[index][name], said[name], stretch(len(weight), number, count))

@@ -8,17 +8,18 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 # What Pillow raises for a file that is broken or is no picture.
 BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
 LONGEST_STRIP = 32  # sides in proportion; beyond it, filling a square would need absurd amounts of memory
 SIXTEEN_BITS = 65535
+LYING = (5, 6, 7, 8)  # EXIF orientations by which a picture's width is stored as its height
 
 
-def decode(file: Path | IO[bytes], image_size: int) -> NDArray[np.uint8]:  # (3, S, S)
-    """The upright centre square of a picture. Raises one of `BROKEN` where there is none to be had."""
-    return to_pixels(centre_square(open_upright(file), image_size))
+def decode(file: Path | IO[bytes], height: int, width: int) -> NDArray[np.uint8]:  # (3, height, width)
+    """The upright centre of a picture. Raises one of `BROKEN` where there is none to be had."""
+    return to_pixels(centre_crop(open_upright(file), height, width))
 
 
 def decode_all(
@@ -59,20 +60,32 @@ def to_eight_bits(picture: Image.Image) -> Image.Image:
 
 
 def centre_square(picture: Image.Image, image_size: int) -> Image.Image:
+    return centre_crop(picture, image_size, image_size)
+
+
+def centre_crop(picture: Image.Image, height: int, width: int) -> Image.Image:
     """ADM's centre crop (Dhariwal & Nichol 2021, arXiv:2105.05233), which published ImageNet numbers rest on.
 
-    Halved by averaging while twice too big, then scaled by its short side (bicubic), then cropped.
+    Halved by averaging while twice too big, then scaled until both sides are filled (bicubic), then cropped. ADM's are
+    squares; other sides are filled in the same way.
     """
-    width, height = picture.size
-    if max(width, height) > LONGEST_STRIP * min(width, height):
-        raise ValueError(f"{width}x{height} pixels are a strip; the long side may be {LONGEST_STRIP} short ones")
-    while min(picture.size) >= 2 * image_size:
+    if max(picture.size) > LONGEST_STRIP * min(picture.size):
+        sides = f"{picture.width}x{picture.height}"
+        raise ValueError(f"{sides} pixels are a strip; the long side may be {LONGEST_STRIP} short ones")
+    while picture.width >= 2 * width and picture.height >= 2 * height:
         picture = picture.resize((picture.width // 2, picture.height // 2), Image.Resampling.BOX)
-    scale = image_size / min(picture.size)
+    scale = max(width / picture.width, height / picture.height)
     scaled = (round(picture.width * scale), round(picture.height * scale))
     picture = picture.resize(scaled, Image.Resampling.BICUBIC)
-    left, top = (picture.width - image_size) // 2, (picture.height - image_size) // 2
-    return picture.crop((left, top, left + image_size, top + image_size))
+    left, top = (picture.width - width) // 2, (picture.height - height) // 2
+    return picture.crop((left, top, left + width, top + height))
+
+
+def upright_sides(file: IO[bytes]) -> tuple[int, int]:  # height, width
+    """Of a picture, from its header alone. Raises one of `BROKEN` where it has none."""
+    with Image.open(file) as picture:
+        turned = picture.getexif().get(ExifTags.Base.Orientation) in LYING
+        return picture.size if turned else (picture.height, picture.width)
 
 
 def to_pixels(picture: Image.Image) -> NDArray[np.uint8]:  # (3, H, W)

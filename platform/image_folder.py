@@ -9,6 +9,7 @@ import io
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
+from unlatent.platform.buckets import Sides
 from unlatent.platform.image_decoding import BROKEN, centre_square, decode, decode_all, open_upright
 from unlatent.platform.parquet import parse
 from unlatent.platform.store import File, Store
@@ -39,6 +41,7 @@ class ImageFolder:
     paths: list[str]
     labels: NDArray[np.int64]
     held_out: NDArray[np.bool_]
+    sides: NDArray[np.int64]  # (N, 2) height and width of each, upright
     broken: list[str]  # path and reason of each file left out
 
 
@@ -57,10 +60,10 @@ class FolderPixels:
         return 3 * self.image_size**2
 
     def read_parts(
-        self, indices: NDArray[np.int64], size: int, threads: int | None
-    ) -> Iterator[NDArray[np.uint8]]:  # (n, 3, S, S) each, n up to `size`
-        for start in range(0, len(indices), size):
-            yield decode_all(self.decode, indices[start : start + size], threads)
+        self, parts: Sequence[NDArray[np.int64]], sides: Sequence[Sides], threads: int | None
+    ) -> Iterator[NDArray[np.uint8]]:  # (n, 3, H, W) each
+        for indices, (height, width) in zip(parts, sides, strict=True):
+            yield decode_all(partial(self.decode, height=height, width=width), indices, threads)
 
     def contents(self, indices: NDArray[np.int64]) -> list[bytes]:
         """The files as they are."""
@@ -85,10 +88,10 @@ class FolderPixels:
         """Of an image, for who has to look for it."""
         return self.root.uri(self.path(index))
 
-    def decode(self, index: int) -> NDArray[np.uint8]:  # (3, S, S)
+    def decode(self, index: int, height: int, width: int) -> NDArray[np.uint8]:  # (3, height, width)
         content = io.BytesIO(self.root.read_bytes(self.path(index)))
         try:
-            return decode(content, self.image_size)
+            return decode(content, height, width)
         except BROKEN as error:
             raise ValueError(f"{self.name(index)} was a picture when the data set was indexed: {error}") from error
 
@@ -109,8 +112,15 @@ def open_folder(root: Store, image_size: int, held_out: float, skip_broken: bool
         raise ValueError(f"data.root={root.root}: class {name!r} has no picture that can be read")
     number = {name: label for label, name in enumerate(classes)}
     paths, labels = [row["path"] for row in usable], np.array([number[row["class"]] for row in usable])
-    mask = choose_held_out(paths, labels, held_out)
-    return ImageFolder(hash=identity, classes=classes, paths=paths, labels=labels, held_out=mask, broken=broken)
+    return ImageFolder(
+        hash=identity,
+        classes=classes,
+        paths=paths,
+        labels=labels,
+        held_out=choose_held_out(paths, labels, held_out),
+        sides=np.array([(row["height"], row["width"]) for row in usable]),
+        broken=broken,
+    )
 
 
 def list_images(root: Store) -> list[File]:

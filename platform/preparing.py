@@ -14,10 +14,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unlatent.platform.buckets import Sides
 from unlatent.platform.data_order import Indices
 from unlatent.platform.datasets import Dataset
 from unlatent.platform.generation import to_png
-from unlatent.platform.image_decoding import BROKEN, centre_square, open_upright
+from unlatent.platform.image_decoding import BROKEN, centre_crop, open_upright
 from unlatent.platform.image_folder import reason_of
 from unlatent.platform.store import Store
 
@@ -37,6 +38,7 @@ class Preparation:
     image_size: int | None  # pixels on a side of PNG files; None: the files as they are
     seed: int
     shard_images: int
+    max_aspect_ratio: float = 1.0  # above 1, the PNG files' sides are those of buckets
     format_version: int = FORMAT_VERSION
 
     @property
@@ -79,8 +81,9 @@ def shard_of(dataset: Dataset, planned: Preparation, indices: Indices) -> bytes:
     contents = split.files.contents(indices)
     if planned.image_size:
         with ThreadPoolExecutor() as threads:
-            size, names = planned.image_size, (split.files.name(int(index)) for index in indices)
-            contents = list(threads.map(lambda content, name: cropped(content, size, name), contents, names))
+            sides = (split.sides(int(index)) for index in indices)
+            names = (split.files.name(int(index)) for index in indices)
+            contents = list(threads.map(cropped, contents, sides, names))
     table = pa.table(
         {
             "image": pa.array([{"bytes": content, "path": None} for content in contents], IMAGE),
@@ -110,9 +113,9 @@ def features(classes: list[str]) -> dict[str, object]:
     }
 
 
-def cropped(content: bytes, image_size: int, name: str) -> bytes:  # PNG
-    """The centre square that training would cut out."""
+def cropped(content: bytes, sides: Sides, name: str) -> bytes:  # PNG
+    """The centre that training would cut out."""
     try:
-        return to_png(centre_square(open_upright(io.BytesIO(content)), image_size))
+        return to_png(centre_crop(open_upright(io.BytesIO(content)), *sides))
     except BROKEN as error:
         raise ValueError(f"{name} is no readable picture: {reason_of(error)}") from None

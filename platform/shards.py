@@ -7,7 +7,7 @@ the next start only lists the folder.
 import hashlib
 import io
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from unlatent.platform import parquet_shards, webdataset_shards
-from unlatent.platform.image_decoding import BROKEN, decode, decode_all
+from unlatent.platform.buckets import Sides
+from unlatent.platform.image_decoding import BROKEN, decode, decode_all, upright_sides
 from unlatent.platform.image_folder import (
     choose_held_out,
     describe_broken,
@@ -32,6 +33,7 @@ from unlatent.platform.image_folder import (
 from unlatent.platform.store import File, Store
 
 FORMATS: dict[str, Any] = {"parquet": parquet_shards, "webdataset": webdataset_shards}
+MEASURED_AT_ONCE = 1024  # images; bounds what waits in memory
 UNLABELLED = "image"  # the one class of images that have no label
 CLASSES = b"classes"  # of the index's metadata: names by label, one a line
 
@@ -47,6 +49,7 @@ class Shards:
     labels: NDArray[np.int64]
     held_out: NDArray[np.bool_]
     pixels: "ShardPixels"
+    sides: NDArray[np.int64] | None  # (N, 2) height and width of each, upright, where they were measured
     broken: list[str]  # place and reason of each image left out
 
 
@@ -71,6 +74,20 @@ class ShardPixels:
     def chosen(self, mask: NDArray[np.bool_]) -> "ShardPixels":
         return replace(self, index=self.index.filter(pa.array(mask)))
 
+    def sides(self, store: Store) -> NDArray[np.int64]:  # (N, 2)
+        """Height and width of every image, upright; kept in the store. Of one that has no header that says so: 1, 1."""
+        identity = hashlib.sha256(f"{self.listed} sides".encode()).hexdigest()
+        kept = read_index(store, identity)
+        if kept is None:
+            found: list[Sides] = []
+            with ThreadPoolExecutor() as threads:
+                for start in range(0, len(self), MEASURED_AT_ONCE):
+                    some = np.arange(start, min(start + MEASURED_AT_ONCE, len(self)))
+                    found += threads.map(sides_or_square, self.contents(some))
+            heights, widths = zip(*found, strict=True)
+            kept = save_index(store, identity, pa.table({"height": heights, "width": widths}))
+        return np.stack([kept["height"].to_numpy(), kept["width"].to_numpy()], axis=1)
+
     @property
     def chunk_lengths(self) -> NDArray[np.int64]:
         """Images in each chunk, in their order."""
@@ -82,15 +99,17 @@ class ShardPixels:
         )
 
     def read_parts(
-        self, indices: NDArray[np.int64], size: int, threads: int | None
-    ) -> Iterator[NDArray[np.uint8]]:  # (n, 3, S, S) each, n up to `size`
+        self, parts: Sequence[NDArray[np.int64]], sides: Sequence[Sides], threads: int | None
+    ) -> Iterator[NDArray[np.uint8]]:  # (n, 3, H, W) each
+        indices = np.concatenate(parts)
         contents = self.contents(indices)
+        ends = np.cumsum([len(part) for part in parts])
+        for (height, width), places in zip(sides, np.split(np.arange(len(indices)), ends[:-1]), strict=True):
 
-        def decode_one(place: int) -> NDArray[np.uint8]:
-            return self.decode(contents[place], int(indices[place]))
+            def decode_one(place: int, height: int = height, width: int = width) -> NDArray[np.uint8]:
+                return self.decode(contents[place], int(indices[place]), height, width)
 
-        for start in range(0, len(indices), size):
-            yield decode_all(decode_one, np.arange(start, min(start + size, len(indices))), threads)
+            yield decode_all(decode_one, places, threads)
 
     def contents(self, indices: NDArray[np.int64]) -> list[bytes]:
         """The image files as they are."""
@@ -114,9 +133,9 @@ class ShardPixels:
                 found[place] = content
         return found
 
-    def decode(self, content: bytes, index: int) -> NDArray[np.uint8]:  # (3, S, S)
+    def decode(self, content: bytes, index: int, height: int, width: int) -> NDArray[np.uint8]:  # (3, height, width)
         try:
-            return decode(io.BytesIO(content), self.image_size)
+            return decode(io.BytesIO(content), height, width)
         except BROKEN as error:
             raise ValueError(f"{self.name(index)} is no readable picture: {reason_of(error)}") from None
 
@@ -127,8 +146,20 @@ class ShardPixels:
         return f"{self.root.uri(self.names[shard])}, {part} {chunk}, image {row}"
 
 
-def open_shards(root: Store, kind: str, image_size: int, held_out: float, skip_broken: bool, store: Store) -> Shards:
-    """Raises ValueError for a folder without shards, for a shard that is not what its name says, and for broken images
+def sides_or_square(content: bytes) -> Sides:
+    """Of an image file; 1, 1 for one that cannot be read, whoever decodes it names it."""
+    try:
+        return upright_sides(io.BytesIO(content))
+    except BROKEN:
+        return 1, 1
+
+
+def open_shards(
+    root: Store, kind: str, image_size: int, held_out: float, skip_broken: bool, store: Store, measured: bool = False
+) -> Shards:
+    """What shards hold; with the sides of every image only if `measured`, for which all of them are read once.
+
+    Raises ValueError for a folder without shards, for a shard that is not what its name says, and for broken images
     that a check has found, unless they are to be skipped.
     """
     files = list_shards(root, FORMATS[kind].SUFFIX)
@@ -141,15 +172,21 @@ def open_shards(root: Store, kind: str, image_size: int, held_out: float, skip_b
     broken = read_broken(store, listed)
     if broken and not skip_broken:
         raise ValueError(describe_broken(root, list(broken.values()), len(index)))
+    pixels = ShardPixels(root, kind, names, index.drop_columns(["label"]), image_size, listed)
+    sides = pixels.sides(store) if measured else None
     if broken:
         whole = np.ones(len(index), dtype=np.bool_)
         whole[list(broken)] = False
-        index, labels = index.filter(pa.array(whole)), labels[whole]
+        pixels, labels, sides = pixels.chosen(whole), labels[whole], None if sides is None else sides[whole]
         identity = hashlib.sha256(f"{identity} without {sorted(broken)}".encode()).hexdigest()
-    mask = choose_held_out(image_names(names, index) if held_out else [], labels, held_out)
-    pixels = ShardPixels(root, kind, names, index.drop_columns(["label"]), image_size, listed)
     return Shards(
-        hash=identity, classes=classes, labels=labels, held_out=mask, pixels=pixels, broken=list(broken.values())
+        hash=identity,
+        classes=classes,
+        labels=labels,
+        held_out=choose_held_out(image_names(names, pixels.index) if held_out else [], labels, held_out),
+        pixels=pixels,
+        sides=sides,
+        broken=list(broken.values()),
     )
 
 

@@ -48,8 +48,8 @@ def read_chapter(shared: Any, chapter: list[Indices], workers: int) -> Iterator[
         label_selector=here,
     )
     try:
-        for part in decoded.iter_batches(batch_size=None, batch_format="numpy"):
-            yield part["images"], part["labels"]
+        for block in decoded.iter_batches(batch_size=None, batch_format="numpy"):
+            yield from zip(block["images"], block["labels"], strict=True)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ValueError):
             raise ValueError(str(error.cause).splitlines()[0]) from None  # then come Ray's own lines
@@ -60,4 +60,4 @@ def decode_window(row: dict[str, NDArray[Any]], shared: list[Any]) -> Iterator[d
     """What a task of Ray Data does: the images of one window, part by part."""
     split: ImageSplit = ray.get(shared[0])
     for images, labels in read_window(split, np.asarray(row["indices"][0]), threads=1):
-        yield {"images": images, "labels": labels}
+        yield {"images": images[None], "labels": labels[None]}  # a part is a row: Ray may put rows together

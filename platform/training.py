@@ -90,7 +90,8 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
         worker.report(checkpoint)  # it was cut off between its last checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     split = run.dataset.train
-    source = batches(split, split.order(config.seed), positions, crew.rank, crew.world, run.config.data.decoders)
+    order = split.order(config.seed, config.batch_size)
+    source = batches(split, order, positions, crew.rank, crew.world, run.config.data.decoders)
     log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker))
 
     with CheckpointWriter(worker.report) as writer:

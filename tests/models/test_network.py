@@ -70,6 +70,23 @@ def test_the_network_is_one_graph_for_training_and_one_for_sampling(config, make
     assert counters["stats"]["unique_graphs"] == 2
 
 
+@pytest.mark.slow
+def test_a_compiled_network_has_a_graph_for_each_size_of_images(make_config, make_network, monkeypatch):
+    monkeypatch.setattr("unlatent.models.network.sparing", "aot_eager")
+    monkeypatch.setattr(torch._dynamo.config, "recompile_limit", 1)  # PyTorch's own
+    network = make_network(make_config())
+    patch, channels = network.config.patch_size, network.config.channels
+    sizes = [(2, 2), (2, 3), (3, 2), (1, 4)]
+    images = [torch.randn(2, channels, rows * patch, columns * patch) for rows, columns in sizes]
+    t, label = torch.rand(2), torch.zeros(2, dtype=torch.long)
+    truths = [network(image, t, label) for image in images]
+
+    network.compile()
+
+    for image, truth in zip(images, truths, strict=True):
+        torch.testing.assert_close(network(image, t, label), truth)
+
+
 def compile_eagerly(network):
     """As `network.compile()`, without the code that a backend would write: that takes a minute a network."""
     torch.nn.Module.compile(network, fullgraph=True, backend="aot_eager")

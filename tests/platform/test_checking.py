@@ -87,6 +87,19 @@ def test_training_leaves_out_what_a_check_has_found_broken_if_so_configured(tmp_
 
 
 @pytest.mark.slow
+def test_a_check_tells_how_many_images_go_into_each_bucket(tmp_path):
+    write_folder(tmp_path / "pictures", make_pictures())  # 12 pixels wide, and 9 to 13 high
+
+    done = unlatent(
+        "data", "check", str(tmp_path / "pictures"), f"store={tmp_path / 'store'}",
+        "--image-size", "32", "--max-aspect-ratio", "1.5",
+    )  # fmt: skip
+
+    assert done.returncode == 0
+    assert "buckets: 90 of 32x32, 60 of 36x28 pixels" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_whole_folder_ends_with_status_0(tmp_path):
     write_folder(tmp_path / "pictures", make_pictures())
 

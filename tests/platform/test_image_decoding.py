@@ -7,6 +7,10 @@ from PIL import Image
 from unlatent.platform.image_decoding import BROKEN, decode, open_upright
 
 
+def square(file, image_size):
+    return decode(file, image_size, image_size)
+
+
 def saved(picture, kind, **options):
     file = io.BytesIO()
     picture.save(file, kind, **options)
@@ -18,13 +22,13 @@ def test_a_clear_picture_lies_on_white():
     for mode, kind in (("RGBA", "PNG"), ("LA", "PNG"), ("RGBA", "WEBP")):
         file = saved(Image.new(mode, (4, 4), 0), kind, **({"lossless": True} if kind == "WEBP" else {}))
 
-        assert (decode(file, 4) == 255).all()
+        assert (square(file, 4) == 255).all()
 
 
 def test_a_half_clear_picture_is_mixed_with_white():
     file = saved(Image.new("RGBA", (4, 4), (0, 0, 0, 128)), "PNG")
 
-    assert decode(file, 4)[0, 0, 0] == 127
+    assert square(file, 4)[0, 0, 0] == 127
 
 
 def test_a_palette_with_a_clear_colour_shows_white_there():
@@ -32,7 +36,7 @@ def test_a_palette_with_a_clear_colour_shows_white_there():
     picture.putpalette([10, 20, 30, 40, 50, 60])
     picture.putpixel((0, 0), 0)
 
-    pixels = decode(saved(picture, "PNG", transparency=0), 4)
+    pixels = square(saved(picture, "PNG", transparency=0), 4)
 
     assert pixels[:, 0, 0].tolist() == [255, 255, 255]
     assert pixels[:, 1, 1].tolist() == [40, 50, 60]
@@ -44,7 +48,7 @@ def test_a_palette_with_a_clear_colour_shows_white_there():
 def test_every_mode_becomes_rgb(mode, kind):
     white = saved(Image.new("RGB", (6, 6), "white").convert(mode), kind)
 
-    pixels = decode(white, 6)
+    pixels = square(white, 6)
 
     assert (pixels.shape, pixels.dtype) == ((3, 6, 6), np.uint8)
     assert (pixels >= 254).all()
@@ -54,7 +58,7 @@ def test_every_mode_becomes_rgb(mode, kind):
 def test_sixteen_bit_grey_is_scaled_and_not_clipped(kind):
     picture = Image.fromarray(np.array([[0, 32768], [257 * 64, 65535]], np.uint16))
 
-    assert decode(saved(picture, kind), 2)[0].tolist() == [[0, 128], [64, 255]]
+    assert square(saved(picture, kind), 2)[0].tolist() == [[0, 128], [64, 255]]
 
 
 def test_the_camera_orientation_is_honoured():
@@ -68,7 +72,7 @@ def test_the_camera_orientation_is_honoured():
 def test_of_a_moving_picture_the_first_frame_counts():
     frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
 
-    pixels = decode(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]), 4)
+    pixels = square(saved(frames[0], "GIF", save_all=True, append_images=frames[1:]), 4)
 
     assert pixels[:, 0, 0].tolist() == [255, 0, 0]
 
@@ -77,7 +81,7 @@ def test_the_centre_is_kept_at_the_scale_of_the_short_side():
     picture = Image.new("RGB", (30, 10), "red")
     picture.paste("blue", (10, 0, 20, 10))
 
-    pixels = decode(saved(picture, "PNG"), 5)
+    pixels = square(saved(picture, "PNG"), 5)
 
     assert pixels[:, 2, 2].tolist() == [0, 0, 255]
     assert (pixels[2] > pixels[0]).all()
@@ -86,11 +90,11 @@ def test_the_centre_is_kept_at_the_scale_of_the_short_side():
 def test_a_picture_of_the_right_size_keeps_its_every_pixel():
     values = np.random.default_rng(0).integers(0, 256, (9, 9, 3), dtype=np.uint8)
 
-    assert np.array_equal(decode(saved(Image.fromarray(values), "PNG"), 9), values.transpose(2, 0, 1))
+    assert np.array_equal(square(saved(Image.fromarray(values), "PNG"), 9), values.transpose(2, 0, 1))
 
 
 def test_a_small_picture_is_enlarged():
-    assert (decode(saved(Image.new("RGB", (2, 3), (9, 9, 9)), "PNG"), 16) == 9).all()
+    assert (square(saved(Image.new("RGB", (2, 3), (9, 9, 9)), "PNG"), 16) == 9).all()
 
 
 @pytest.mark.parametrize(
@@ -107,4 +111,4 @@ def test_a_small_picture_is_enlarged():
 )
 def test_what_gives_no_picture_is_refused(file):
     with pytest.raises(BROKEN):
-        decode(file, 8)
+        square(file, 8)

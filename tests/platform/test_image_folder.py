@@ -120,7 +120,7 @@ def test_a_picture_that_goes_bad_later_is_named(root, store):
     (root / "a" / "4.bmp").write_bytes(b"broken")
 
     with pytest.raises(ValueError, match=r"a/4\.bmp was a picture"):
-        list(pixels.read_parts(np.array([0]), 1, 1))
+        list(pixels.read_parts([np.array([0])], [(8, 8)], 1))
 
 
 def test_files_added_later_leave_the_split_of_the_others_as_it_was():

@@ -4,6 +4,7 @@ import subprocess
 import sys
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -46,6 +47,24 @@ def test_files_are_copied_bit_for_bit_with_labels_and_captions_in_random_order(s
     assert list(rows["label"]) == [label_of(place) for place in places]
     assert [place for place, caption in zip(places, rows["caption"], strict=True) if caption] == [3]
     assert set(rows["caption"]) == {"", "a cat"}
+
+
+def test_images_are_cropped_to_the_buckets_that_training_would_choose(source, tmp_path, store):
+    told = {"image_size": 8, "held_out": 0.0, "max_aspect_ratio": 2.0}
+    folder = open_dataset(DataConfig(kind="imagefolder", root=str(tmp_path / "pictures"), **told), store)
+
+    prepared(folder, tmp_path / "out", image_size=8, max_aspect_ratio=2.0)
+
+    shards = open_dataset(DataConfig(kind="parquet", root=str(tmp_path / "out"), **told), store)
+    ours, theirs = (
+        sorted(
+            (sides, image.tobytes())
+            for part, sides in split.parts(np.arange(COUNT), COUNT)
+            for image in next(split.pixels.read_parts([part], [sides], 1))
+        )
+        for split in (shards.train, folder.train)
+    )
+    assert ours == theirs and len({sides for sides, _ in ours}) > 1
 
 
 def test_what_is_trained_on_is_the_same_from_the_folder_and_from_its_shards(source, tmp_path, store):

@@ -71,7 +71,7 @@ def test_shards_are_shuffled_by_chunks_and_folders_image_by_image(tmp_path, stor
     for kind, write in WRITERS.items():
         write(tmp_path / kind, pictures)
 
-    orders = {kind: opened(tmp_path / kind, store, kind).train.order(5) for kind in WRITERS}
+    orders = {kind: opened(tmp_path / kind, store, kind).train.order(5, 24) for kind in WRITERS}
 
     assert isinstance(orders["imagefolder"], FullShuffle)
     assert isinstance(orders["parquet"], ChunkShuffle) and sum(orders["parquet"].lengths) == COUNT
