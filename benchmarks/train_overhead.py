@@ -65,7 +65,9 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
         print(text(loading, "Ray Data, one task at a time", "decoding alone"), flush=True)
     if "checkpoint" in asked.only:
         taken, size = compare_checkpoint(folder, asked.rounds, [*LARGER, *asked.overrides])
-        print(text(taken, "written aside", "written in the loop") + f"\n  {size / 2**20:,.0f} MiB", flush=True)
+        for each in taken:
+            print(text(each, "written aside", "written in the loop"))
+        print(f"  {size / 2**20:,.0f} MiB", flush=True)
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -1,5 +1,7 @@
 """Rows and runs that several tests need."""
 
+import logging
+import uuid
 from datetime import UTC, datetime
 from typing import Any
 
@@ -31,6 +33,32 @@ SMALLEST = [
 @pytest.fixture
 def store(tmp_path) -> Store:
     return Store(tmp_path / "store")
+
+
+@pytest.fixture(scope="module")
+def server():
+    """Host and port of a real S3 server on this machine, with a bucket called `bucket`."""
+    import boto3
+    from moto.moto_server.threaded_moto_server import ThreadedMotoServer
+
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("AWS_ACCESS_KEY_ID", "test")
+        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
+        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
+        running = ThreadedMotoServer("127.0.0.1", port=0)
+        running.start()
+        host, port = running.get_host_and_port()
+        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
+        client.create_bucket(Bucket="bucket")
+        yield f"{host}:{port}"
+        running.stop()
+
+
+@pytest.fixture
+def remote_store(server) -> Store:
+    """A folder of its own in the bucket."""
+    return Store(f"s3://bucket/{uuid.uuid4().hex}?endpoint_override={server}&scheme=http")
 
 
 @pytest.fixture

@@ -1,17 +1,13 @@
 """An object store keeps the promises of a local folder; the store here is a real S3 server on this machine."""
 
-import logging
 import subprocess
 import sys
 import threading
-import uuid
 from concurrent.futures import ThreadPoolExecutor
 
-import boto3
 import pandas as pd
 import pytest
 import torch
-from moto.moto_server.threaded_moto_server import ThreadedMotoServer
 
 import unlatent
 from tests.picture_files import WRITERS, make_pictures
@@ -23,27 +19,10 @@ from unlatent.platform.training import Worker, train
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def server():
-    """Host and port of an S3 server with a bucket called `bucket`."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("AWS_ACCESS_KEY_ID", "test")
-        environment.setenv("AWS_SECRET_ACCESS_KEY", "test")
-        environment.setenv("AWS_EC2_METADATA_DISABLED", "true")
-        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # else a line for each request
-        running = ThreadedMotoServer("127.0.0.1", port=0)
-        running.start()
-        host, port = running.get_host_and_port()
-        client = boto3.client("s3", endpoint_url=f"http://{host}:{port}", region_name="us-east-1")
-        client.create_bucket(Bucket="bucket")
-        yield f"{host}:{port}"
-        running.stop()
-
-
 @pytest.fixture
-def store(server) -> Store:
-    """A folder of its own in the bucket; takes the place of the local store that the other fixtures build on."""
-    return Store(f"s3://bucket/{uuid.uuid4().hex}?endpoint_override={server}&scheme=http")
+def store(remote_store) -> Store:
+    """Takes the place of the local store that the other fixtures build on."""
+    return remote_store
 
 
 @pytest.fixture
