@@ -11,6 +11,8 @@ import typer
 
 from unlatent.platform import display
 
+CHANGING = ("runs", "sweeps", "steps", "events")  # tables whose rows may be written again while a run or sweep goes on
+
 Overrides = Annotated[list[str] | None, typer.Argument(help="Config overrides, such as train.batch_size=64")]
 
 
@@ -251,7 +253,9 @@ def runs_(
 
 @app.command(epilog="unlatent compact steps")
 def compact(
-    table: Annotated[str, typer.Argument(help="steps, events, evaluations, pipeline_steps, deployments or rates")],
+    table: Annotated[
+        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
+    ],
     overrides: Overrides = None,
 ) -> None:
     """Merge a table's many small files into one; readers see every row once, all the while."""
@@ -261,7 +265,7 @@ def compact(
 
     store = Store(compose_config(overrides or []).store)
     tables.require_table(table)
-    merged = tables.compact(store, table, runs.finished_files(store, table) if table in ("steps", "events") else None)
+    merged = tables.compact(store, table, runs.finished_files(store, table) if table in CHANGING else None)
     display.say(f"{table}: {merged} files merged")
 
 

@@ -143,7 +143,7 @@ def evaluate_checkpoint(
     evaluation = Evaluation(
         store=store, model=model, dataset=dataset, config=config, sampler=sampler, extractor=extractor
     )
-    if rows := recorded(store, evaluation.id):
+    if rows := recorded(store, model.run_id, evaluation.id):
         return rows
 
     reference = reference_statistics(evaluation, "train")
@@ -161,7 +161,7 @@ def evaluate_checkpoint(
     values = compare(evaluation, reference, drawn)
     ended = {"duration_s": time.monotonic() - started, "evaluated_at": datetime.now(UTC)}
     rows = [{**shared, **ended, "metric": metric, "value": value} for metric, value in values.items()]
-    tables.append(store, "evaluations", rows, name=evaluation.id)
+    tables.append(store, "evaluations", rows, name=f"{model.run_id}.{evaluation.id}")
     return rows
 
 
@@ -206,9 +206,9 @@ def short_hash(parts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def recorded(store: Store, evaluation_id: str) -> list[dict[str, Any]]:
+def recorded(store: Store, run_id: str, evaluation_id: str) -> list[dict[str, Any]]:
     """The rows of an evaluation that is in the table already."""
-    found = tables.read(store, "evaluations", ds.field("evaluation_id") == evaluation_id)
+    found = tables.read(store, "evaluations", ds.field("evaluation_id") == evaluation_id, run_id)
     rows = found.drop(columns="schema_version").to_dict("records")
     return [{str(name): None if pd.isna(value) else value for name, value in row.items()} for row in rows]
 

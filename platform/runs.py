@@ -16,7 +16,7 @@ from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, to_yaml
 from unlatent.platform.datasets import Dataset
 from unlatent.platform.provenance import is_gone, now, process, provenance
-from unlatent.platform.schemas import RUNS
+from unlatent.platform.schemas import RUNS, TABLES
 from unlatent.platform.store import Store
 
 # Settings that say how a run is watched, or by which of equivalent ways it computes what it does.
@@ -206,7 +206,7 @@ def at_checkpoint(config: Config, checkpoint: Checkpoint) -> dict[str, Any]:
 
 def outcome(store: Store, run_id: str) -> dict[str, Any]:
     """What the logged steps of a run say of it, as columns of its row."""
-    steps = tables.read(store, "steps", pc.field("run_id") == run_id).sort_values("images_seen")
+    steps = tables.read(store, "steps", run=run_id).sort_values("images_seen")
     if steps.empty:
         return {}
     images = steps["images_seen"].diff().fillna(steps["images_seen"])
@@ -221,14 +221,14 @@ def outcome(store: Store, run_id: str) -> dict[str, Any]:
 
 def take_back_steps(store: Store, run_id: str, images_seen: int) -> None:
     """Removes the steps of a run beyond a position, and those not taken: they are about to be made again."""
-    beyond = (pc.field("run_id") == run_id) & (pc.field("images_seen") > images_seen)
+    beyond = pc.field("images_seen") > images_seen
     made_again = {"steps": beyond, "events": beyond & (pc.field("event") == "step_skipped")}
     for table, where in made_again.items():
-        for name in tables.names(store, table):
+        for name in tables.names_of_run(store, table, run_id):
             owner, _, start = name.rpartition(".")
-            if owner == run_id and int(start) >= images_seen:
+            if owner and int(start) >= images_seen:
                 tables.remove(store, table, name)
-        tables.remove_rows(store, table, where)
+        tables.remove_rows(store, table, run_id, where)
 
 
 def record_rollback(store: Store, event: dict[str, Any]) -> None:
@@ -238,8 +238,7 @@ def record_rollback(store: Store, event: dict[str, Any]) -> None:
 
 def rollbacks(store: Store, run_id: str) -> int:
     """How often a run has been rolled back."""
-    where = (pc.field("run_id") == run_id) & (pc.field("event") == "rolled_back")
-    return len(tables.read(store, "events", where))
+    return len(tables.read(store, "events", pc.field("event") == "rolled_back", run_id))
 
 
 def update(store: Store, row: dict[str, Any], changes: dict[str, Any]) -> None:
@@ -273,10 +272,15 @@ def mark_lost(store: Store) -> list[str]:
 
 
 def finished_files(store: Store, table: str) -> frozenset[str]:
-    """Names in `steps` or `events` that no run adds to any more: of runs that have ended, and of compactions."""
-    rows = tables.read(store, "runs")
-    ended = {"", *rows["run_id"][rows["status"].isin(DONE)]}
-    return frozenset(name for name in tables.names(store, table) if name.rpartition(".")[0] in ended)
+    """Names in a table that nobody writes to any more: of runs and sweeps that have ended, and of compactions."""
+    names, key = tables.names(store, table), TABLES[table].key
+    if key is None:
+        rows = tables.read(store, "runs")
+        ended = {"", *rows["run_id"][rows["status"].isin(DONE)]}
+        return frozenset(name for name in names if name.rpartition(".")[0] in ended)
+    rows = tables.read(store, table)
+    running = set(rows[key][rows["status"] == "running"])
+    return frozenset(name for name in names if name not in running)
 
 
 def find(store: Store, run_id: str) -> dict[str, Any]:

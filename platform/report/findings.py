@@ -157,10 +157,10 @@ def read_run(store: Store, run_id: str) -> RunFindings | None:
     row = tables.row(store, "runs", run_id)
     if row is None:
         return None
-    evaluations = tables.read(store, "evaluations", pc.field("run_id") == run_id).sort_values("images_seen")
+    evaluations = tables.read(store, "evaluations", run=run_id).sort_values("images_seen")
     return RunFindings(
         row=row,
-        steps=tables.read(store, "steps", pc.field("run_id") == run_id).sort_values("images_seen"),
+        steps=tables.read(store, "steps", run=run_id).sort_values("images_seen"),
         evaluations=groups_alike(evaluations),
         grids=sample_grids(store, f"artifacts/{run_id}/samples"),
     )

@@ -11,7 +11,6 @@ from datetime import datetime
 from typing import Any, Protocol
 
 import pandas as pd
-import pyarrow.compute as pc
 
 from unlatent.platform import tables
 from unlatent.platform.runs import Run
@@ -63,8 +62,8 @@ class Feed:
         """Goes on where the tables do, which have taken back what lies beyond but the events that stay on record."""
         if not self.names:
             return
-        mine = pc.field("run_id") == self.run.run_id
-        steps, events = (records(tables.read(self.store, table, mine)) for table in ("steps", "events"))
+        run_id = self.run.run_id
+        steps, events = (records(tables.read(self.store, table, run=run_id)) for table in ("steps", "events"))
         whole = Interval(0, images_seen, steps, [row for row in events if row["images_seen"] <= images_seen])
         self.ahead = [row for row in events if row["images_seen"] > images_seen]
         self.waiting = {name: [whole] for name in self.names}

@@ -1,3 +1,4 @@
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -114,52 +115,137 @@ def test_compaction_keeps_every_row_once_in_one_file(store, row_of):
     assert not list(store.local("results").glob(".steps.*[0-9a-f]")), "the old folder is gone"
 
 
-def test_a_table_whose_rows_change_is_not_compacted(store):
-    with pytest.raises(ValueError, match="rows that change"):
-        tables.compact(store, "runs")
+def test_rows_that_change_are_merged_and_one_that_changes_again_is_there_once(store, row_of):
+    for name in "abc":
+        tables.replace(store, "runs", row_of("runs", run_id=name, status="succeeded"))
+
+    assert tables.compact(store, "runs") == 3
+    assert len(tables.names(store, "runs")) == 1
+    assert tables.row(store, "runs", "b")["status"] == "succeeded" and tables.row(store, "runs", "d") is None
+    for status in ("running", "failed"):
+        tables.replace(store, "runs", row_of("runs", run_id="b", status=status))
+
+    frame = pd.read_parquet(store.local("results/runs")).sort_values("run_id")
+    assert list(zip(frame["run_id"], frame["status"], strict=True)) == [
+        ("a", "succeeded"), ("b", "failed"), ("c", "succeeded"),
+    ]  # fmt: skip
+    assert tables.row(store, "runs", "b")["status"] == "failed"
+    assert tables.compact(store, "runs") == 2
+    assert len(tables.read(store, "runs")) == 3
 
 
-def write_rows(root: str, writer: int) -> None:
+def test_rows_of_one_run_are_found_in_its_own_files_and_in_merged_ones(store, row_of, monkeypatch):
+    for run_id in ("a", "a.b", "c"):
+        for part in range(2):
+            tables.append(store, "steps", [row_of("steps", run_id=run_id, images_seen=part)], f"{run_id}.{part:012d}")
+    tables.compact(store, "steps", only=frozenset({"a.000000000000", "c.000000000000"}))
+    tables.append(store, "steps", [row_of("steps", run_id="a", images_seen=2)])  # under no run's name
+    opened, dataset = [], tables.ds.dataset
+
+    def noting(paths, *others, **more):
+        opened.append(paths)
+        return dataset(paths, *others, **more)
+
+    monkeypatch.setattr(tables.ds, "dataset", noting)
+
+    frames = {run_id: tables.read(store, "steps", run=run_id) for run_id in ("a", "a.b", "c", "none")}
+
+    assert [sorted(frame["images_seen"]) for frame in frames.values()] == [[0, 1, 2], [0, 1], [0, 1], []]
+    assert [len(paths) for paths in opened] == [3, 4, 3, 2]
+
+
+WRITERS, ROUNDS = 16, 40
+COLUMNS = {name: set(table.schema.names) - {"schema_version"} for name, table in TABLES.items()}
+
+
+def write_rows(root: str, writer: int, first: int) -> None:
     """Appends and rewrites until killed or done."""
-    store, row_of = Store(root), dict.fromkeys
-    names = [name for name in TABLES["steps"].schema.names if name != "schema_version"]
-    keys = [name for name in TABLES["sweeps"].schema.names if name != "schema_version"]
-    for index in range(60):
-        row = row_of(names) | {"run_id": f"w{writer}", "images_seen": index}
-        tables.append(store, "steps", [row], name=f"w{writer}.{index}")
-        tables.replace(store, "sweeps", row_of(keys) | {"sweep": f"w{writer}", "trials": index})
+    store = Store(root)
+    steps, sweeps = (dict.fromkeys(columns) for columns in (COLUMNS["steps"], COLUMNS["sweeps"]))
+    for index in range(first, ROUNDS):
+        tables.append(store, "steps", [steps | {"run_id": f"w{writer}", "images_seen": index}], f"w{writer}.{index}")
+        tables.replace(store, "sweeps", sweeps | {"sweep": f"w{writer}", "trials": index})
+    tables.replace(store, "sweeps", sweeps | {"sweep": f"w{writer}", "trials": ROUNDS - 1})
 
 
-def test_many_writers_one_killed_and_a_compaction_lose_and_double_nothing(store):
-    context = multiprocessing.get_context("fork")
-    writers = [context.Process(target=write_rows, args=(store.root, number)) for number in range(6)]
-    unreadable, ended = [], threading.Event()
+def written_by(store: Store, writer: int) -> list[int]:
+    return sorted(tables.read(store, "steps", run=f"w{writer}")["images_seen"])
 
-    def read_all_the_while() -> None:
-        while not ended.is_set():
-            frame = tables.read(store, "steps")
-            if frame.duplicated(["run_id", "images_seen"]).any():
-                unreadable.append(frame)
-            if len(names := store.list("results/sweeps")):
-                pd.read_parquet(store.local(f"results/sweeps/{names[0]}"))
 
-    reader = threading.Thread(target=read_all_the_while)
-    for writer in writers:
-        writer.start()
-    reader.start()
-    time.sleep(0.2)
-    os.kill(writers[0].pid, signal.SIGKILL)
-    while any(writer.is_alive() for writer in writers):
-        tables.compact(store, "steps")
-        time.sleep(0.02)
-    ended.set()
-    reader.join()
+class Reader:
+    """Reads both tables all the while, as plain pandas does too, and keeps what no reader must ever see."""
 
-    frame = tables.read(store, "steps")
-    seen = {name: sorted(rows["images_seen"]) for name, rows in frame.groupby("run_id")}
-    assert not unreadable
-    for number in range(1, 6):
-        assert seen[f"w{number}"] == list(range(60))
-        assert tables.row(store, "sweeps", f"w{number}")["trials"] == 59
-    killed = seen.get("w0", [])
-    assert killed == list(range(len(killed)))
+    def __init__(self, store: Store) -> None:
+        self.store, self.wrong, self.reads, self.ended = store, [], 0, threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def __enter__(self) -> "Reader":
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.ended.set()
+        self.thread.join()
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            try:
+                self.look()
+            except Exception as error:
+                self.wrong.append(error)
+
+    def look(self) -> None:
+        steps, sweeps = tables.read(self.store, "steps"), tables.read(self.store, "sweeps")
+        if steps.duplicated(["run_id", "images_seen"]).any() or sweeps["sweep"].duplicated().any():
+            self.wrong.append((steps, sweeps))
+        self.reads += 1
+        if self.store.is_local:
+            for name in self.store.list("results/sweeps"):
+                with contextlib.suppress(FileNotFoundError):  # listed, then merged away
+                    pd.read_parquet(self.store.local(f"results/sweeps/{name}"))
+
+
+def write_and_kill(store: Store, seconds_between: float, meanwhile) -> set[int]:
+    """Writers at once, one of them killed every so often and started again where it was. Returns who was killed."""
+    context = multiprocessing.get_context("forkserver")
+
+    def start(writer: int, first: int):
+        process = context.Process(target=write_rows, args=(store.root, writer, first))
+        process.start()
+        return process
+
+    running = {writer: start(writer, 0) for writer in range(WRITERS)}
+    killed, last = set(), time.monotonic()
+    deadline = last + 120
+    while any(process.is_alive() for process in running.values()):
+        assert time.monotonic() < deadline, {writer: written_by(store, writer) for writer in range(WRITERS)}
+        meanwhile()
+        if time.monotonic() - last > seconds_between and (alive := [w for w in running if running[w].is_alive()]):
+            victim, last = alive[len(killed) % len(alive)], time.monotonic()
+            os.kill(running[victim].pid, signal.SIGKILL)
+            running[victim].join()
+            killed.add(victim)
+            running[victim] = start(victim, len(written_by(store, victim)))
+        time.sleep(0.01)
+    return killed
+
+
+@pytest.mark.parametrize("where", ["local", "s3"])
+@pytest.mark.slow
+def test_sixteen_writers_killed_one_by_one_lose_and_double_nothing(store, where, request):
+    if where == "s3":
+        store = request.getfixturevalue("remote_store")
+
+    def compact() -> None:
+        if store.is_local:
+            tables.compact(store, "steps")
+            tables.compact(store, "sweeps")
+
+    with Reader(store) as reader:
+        killed = write_and_kill(store, 1.0 if where == "s3" else 0.2, compact)
+
+    assert not reader.wrong and reader.reads > 3 and killed
+    for writer in range(WRITERS):
+        assert written_by(store, writer) == list(range(ROUNDS))
+        assert tables.row(store, "sweeps", f"w{writer}")["trials"] == ROUNDS - 1
+    assert len(tables.read(store, "sweeps")) == WRITERS
