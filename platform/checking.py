@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from unlatent.platform.buckets import Buckets
@@ -29,6 +30,7 @@ class Findings:
     """About the images that were looked at, but for the counts of classes, which are of all."""
 
     classes: dict[str, int]
+    indices: NDArray[np.int64]  # of those that were looked at
     looked_at: int = 0
     formats: Counter[str] = field(default_factory=Counter)  # JPEG, PNG, …
     sides: list[tuple[int, int]] = field(default_factory=list)  # width, height of each readable one
@@ -69,8 +71,8 @@ def check(dataset: Dataset, most: int | None, on_images: Callable[[int, int], No
     """Looks at all images, or at `most` of them, evenly. `on_images` is told how many are done, of how many."""
     split = dataset.train
     counts = np.bincount(split.labels, minlength=len(dataset.classes))
-    findings = Findings(dict(zip(dataset.classes, counts.tolist(), strict=True)))
     indices = np.arange(len(split)) if most is None else spread(len(split), most)
+    findings = Findings(dict(zip(dataset.classes, counts.tolist(), strict=True)), indices)
     first_of: dict[bytes, int] = {}
     with ThreadPoolExecutor() as threads:
         for start in range(0, len(indices), LOOKED_AT_TOGETHER):
@@ -107,9 +109,11 @@ def note(findings: Findings, split: ImageSplit, index: int, looked: Looked, firs
         findings.twice.append((split.files.name(first), name))
 
 
-def sample_grid(dataset: Dataset, broken: set[int], seed: int = 0) -> bytes:  # PNG
-    """Images at random, cropped as training crops them."""
-    whole = np.setdiff1d(np.arange(len(dataset.train)), list(broken))
+def sample_grid(dataset: Dataset, findings: Findings, seed: int = 0) -> bytes | None:  # PNG
+    """Images at random, of those that were looked at and can be read, as squares; None where there are none."""
+    whole = np.setdiff1d(findings.indices, list(findings.broken))
+    if not len(whole):
+        return None
     chosen = np.sort(np.random.default_rng(seed).permutation(whole)[:IN_GRID])
     return to_png(image_grid(dataset.train.read(chosen), columns=8, scale=max(1, 64 // dataset.image_size)))
 

@@ -131,7 +131,7 @@ def keep(run: Run, store: Store, moment: Moment, row: dict[str, Any], checkpoint
     }
     runs.update(store, row, changes)
     best = selection.best_of_run(store, run.run_id, train.keep_best_by, train.keep_best)
-    checkpoints.prune(store, run.run_id, train.keep_checkpoints, best)
+    checkpoints.prune(store, run.run_id, train.keep_checkpoints, checkpoint.path, best)
 
 
 def append_rows(store: Store, run_id: str, logged: Logged, feed: Feed, grid: bytes | None = None) -> None:

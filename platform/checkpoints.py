@@ -154,6 +154,7 @@ def find(store: Store, path: str) -> Checkpoint:
 
     Raises ValueError where there is none, or one of another format version.
     """
+    store.inside(path)  # else its refusal would pass for damage
     try:
         meta = json.loads(store.read_bytes(f"{path}/meta.json"))
     except FileNotFoundError:
@@ -242,8 +243,17 @@ def newest(store: Store, run_id: str) -> tuple[Checkpoint | None, list[str]]:
     return None, passed_over
 
 
-def prune(store: Store, run_id: str, keep: int, spared: Collection[str] = ()) -> None:
-    """Deletes all but a run's last `keep` checkpoints and those at `spared` paths."""
-    for path in paths_of(store, run_id)[:-keep]:
+def prune(store: Store, run_id: str, keep: int, newest: str, spared: Collection[str] = ()) -> None:
+    """Deletes all but a run's last `keep` checkpoints, up to the one just written, and those at `spared` paths."""
+    for path in [each for each in paths_of(store, run_id) if each <= newest][:-keep]:
         if path not in spared:
             store.delete(path)
+
+
+def require_one(run_id: str, newest: Checkpoint | None, passed_over: list[str]) -> None:
+    """Raises ValueError for a run that has checkpoints, none of which can be used: it must not start afresh."""
+    if newest is None and passed_over:
+        raise ValueError(
+            f"run {run_id!r} has no checkpoint to go on from: {passed_over[0]}; "
+            f"train.run=NAME would start another, or without {folder(run_id)} this one would start afresh"
+        )

@@ -22,7 +22,7 @@ from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import digits
 from unlatent.platform.cluster import ClusterConfig
-from unlatent.platform.datasets import DataConfig
+from unlatent.platform.datasets import DataConfig, bucket_step, buckets_of
 from unlatent.platform.evaluation import EvaluationConfig
 from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.optimization import TrainConfig
@@ -54,9 +54,9 @@ class Config:
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
         if self.data.kind == "digits":  # of other data sets they are known once they are opened
             self.model = replace(self.model, channels=digits.CHANNELS, classes=len(digits.CLASSES))
-        if self.data.buckets and self.data.step % self.model.patch_size:
+        if buckets_of(self.data) and bucket_step(self.data) % self.model.patch_size:
             raise ValueError(
-                f"model.patch_size={self.model.patch_size} does not divide data.bucket_step={self.data.step}, "
+                f"model.patch_size={self.model.patch_size} does not divide data.bucket_step={bucket_step(self.data)}, "
                 "of which the sides of buckets are multiples"
             )
         if self.serve.metric not in DIRECTIONS:

@@ -43,7 +43,7 @@ ALONE = Crew()
 
 
 def join(rank: int, world: int) -> Crew:
-    """The processes of torch's process group. They talk over a group of their own, while others use the first one."""
+    """The processes of torch's process group. They talk over a group of their own, so that two may talk at once."""
     if world == 1:
         return ALONE
     group = torch.distributed.new_group(backend="gloo")

@@ -1,5 +1,6 @@
 """`unlatent data`: images as training wants them, and what is wrong with them."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -80,6 +81,8 @@ def check(
     """Count, look at and name what is broken. Exit status 1 where something is."""
     from unlatent.platform import checking
 
+    if grid and not grid.parent.is_dir():
+        raise ValueError(f"--grid {grid}: {grid.parent} is no folder")
     asked = (root, kind, image_size, overrides or [], "skip", max_aspect_ratio)
     dataset, store = open_source(*asked)
     if sample is None and checking.forget_broken(store, dataset):
@@ -93,12 +96,14 @@ def check(
         display.say(line)
     if dataset.train.buckets:
         display.say(checking.bucket_line(dataset.train.buckets))
-    if grid:
-        grid.write_bytes(checking.sample_grid(dataset, set(findings.broken)))
-        display.say(f"images at random: {grid}")
     broken = [*dataset.skipped, *findings.broken.values()]
     for line in broken:
         display.say(f"broken: {line}")
+    if grid:
+        shown = checking.sample_grid(dataset, findings)
+        if shown:
+            grid.write_bytes(shown)
+        display.say(f"images at random: {grid}" if shown else "images at random: none can be read")
     if broken:
         raise RuntimeError(f"{len(broken)} images cannot be read; data.broken=skip leaves them out of training")
 
@@ -113,11 +118,12 @@ def open_source(
 ) -> "tuple[Dataset, Store]":
     """All images of a folder, none held out; and the store that keeps what is known of them."""
     from unlatent.platform.config import compose_config
-    from unlatent.platform.datasets import DataConfig, open_dataset
+    from unlatent.platform.datasets import open_dataset
     from unlatent.platform.store import Store
 
     config = compose_config(overrides)
-    asked = DataConfig(
+    asked = replace(
+        config.data,
         kind=kind or kind_of(root),
         root=root,
         image_size=image_size,

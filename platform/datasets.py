@@ -15,6 +15,7 @@ from unlatent.models.config import divisors, listed
 from unlatent.platform import digits
 from unlatent.platform.buckets import BucketOrder, Buckets, Sides, nearest, sides_of_buckets
 from unlatent.platform.data_order import LANES, ChunkShuffle, FullShuffle, Indices, Order
+from unlatent.platform.image_decoding import LONGEST_STRIP
 from unlatent.platform.image_folder import FolderPixels, open_folder
 from unlatent.platform.shards import FORMATS, ShardPixels, open_shards
 from unlatent.platform.store import Store
@@ -48,39 +49,42 @@ class DataConfig:
             raise ValueError(f"data.held_out={self.held_out} is not in 0 … 1 (1 excluded); 0.1 would do")
         if self.workers is not None and self.workers < 0:
             raise ValueError(f"data.workers={self.workers} is below 0")
-        self._require_buckets()
+        require_buckets(self)
         if self.root and "://" not in self.root:
             self.root = str(Path(self.root).expanduser().absolute())
-
-    def _require_buckets(self) -> None:
-        if not self.max_aspect_ratio >= 1:
-            raise ValueError(f"data.max_aspect_ratio={self.max_aspect_ratio} is below 1; 2 would do, or 1 for squares")
-        if self.max_aspect_ratio == 1:
-            return
-        if self.kind == "digits":
-            raise ValueError(f"data.max_aspect_ratio={self.max_aspect_ratio}: digits are squares; 1 would do")
-        if not 1 <= self.step <= self.image_size or self.image_size % self.step:
-            raise ValueError(
-                f"data.bucket_step={self.step} does not divide data.image_size={self.image_size}; "
-                f"{listed(divisors(self.image_size))} would"
-            )
-
-    @property
-    def step(self) -> int:
-        """Pixels that the sides of buckets are multiples of."""
-        return max(1, self.image_size // 8) if self.bucket_step is None else self.bucket_step
-
-    @property
-    def buckets(self) -> list[Sides]:
-        """Height and width of each; none where all images are cropped to squares."""
-        if self.max_aspect_ratio == 1:
-            return []
-        return sides_of_buckets(self.image_size, self.step, self.max_aspect_ratio)
 
     @property
     def decoders(self) -> int:
         """Workers of Ray Data for each training worker. Digits lie decoded in memory."""
         return int(self.kind != "digits") if self.workers is None else self.workers
+
+
+def require_buckets(config: DataConfig) -> None:
+    """Raises ValueError for buckets that cannot be."""
+    ratio, step = config.max_aspect_ratio, bucket_step(config)
+    if not 1 <= ratio <= LONGEST_STRIP:
+        raise ValueError(f"data.max_aspect_ratio={ratio} is not in 1 … {LONGEST_STRIP}; 2 would do, or 1 for squares")
+    if ratio == 1:
+        return
+    if config.kind == "digits":
+        raise ValueError(f"data.max_aspect_ratio={ratio}: digits are squares; 1 would do")
+    if not 1 <= step <= config.image_size or config.image_size % step:
+        raise ValueError(
+            f"data.bucket_step={step} does not divide data.image_size={config.image_size}; "
+            f"{listed(divisors(config.image_size))} would"
+        )
+
+
+def bucket_step(config: DataConfig) -> int:
+    """Pixels that the sides of buckets are multiples of."""
+    return max(1, config.image_size // 8) if config.bucket_step is None else config.bucket_step
+
+
+def buckets_of(config: DataConfig) -> list[Sides]:
+    """Height and width of each bucket; none where all images are cropped to squares."""
+    if config.max_aspect_ratio == 1:
+        return []
+    return sides_of_buckets(config.image_size, bucket_step(config), config.max_aspect_ratio)
 
 
 class Pixels(Protocol):
@@ -256,7 +260,7 @@ def open_image_folder(config: DataConfig, store: Store) -> Dataset:
 def open_sharded(config: DataConfig, store: Store) -> Dataset:
     root = open_root(config)
     skip = config.broken == "skip"
-    measured = bool(config.buckets)
+    measured = bool(buckets_of(config))
     shards = open_shards(root, config.kind, config.image_size, config.held_out, skip, store, measured)
 
     def split(mask: NDArray[np.bool_]) -> ImageSplit:
@@ -277,17 +281,17 @@ def open_sharded(config: DataConfig, store: Store) -> Dataset:
 
 def choose_buckets(config: DataConfig, sides: NDArray[np.int64]) -> Buckets | None:  # (N, 2)
     """The bucket of each image, of those that any image falls into; None where all are cropped to squares."""
-    if not config.buckets:
+    buckets = buckets_of(config)
+    if not buckets:
         return None
-    used, chosen = np.unique(nearest(config.buckets, sides), return_inverse=True)
-    return Buckets([config.buckets[number] for number in used], chosen)
+    used, chosen = np.unique(nearest(buckets, sides), return_inverse=True)
+    return Buckets([buckets[number] for number in used], chosen)
 
 
 def in_buckets(identity: str, config: DataConfig) -> str:
     """The identity of a data set whose images are cropped to buckets; without, it stays as it is."""
-    if not config.buckets:
-        return identity
-    return hashlib.sha256(f"{identity} in {config.buckets}".encode()).hexdigest()
+    buckets = buckets_of(config)
+    return hashlib.sha256(f"{identity} in {buckets}".encode()).hexdigest() if buckets else identity
 
 
 def open_root(config: DataConfig) -> Store:

@@ -8,13 +8,25 @@ from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image
 
 # What Pillow raises for a file that is broken or is no picture.
-BROKEN = (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError)
+BROKEN = (
+    OSError, SyntaxError, ValueError, TypeError, LookupError, EOFError, OverflowError, struct.error,
+    Image.DecompressionBombError,
+)  # fmt: skip
 LONGEST_STRIP = 32  # sides in proportion; beyond it, filling a square would need absurd amounts of memory
 SIXTEEN_BITS = 65535
-LYING = (5, 6, 7, 8)  # EXIF orientations by which a picture's width is stored as its height
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}  # what undoes an EXIF orientation
+LYING = (5, 6, 7, 8)  # those by which a picture's width is stored as its height
 
 
 def decode(file: Path | IO[bytes], height: int, width: int) -> NDArray[np.uint8]:  # (3, height, width)
@@ -36,7 +48,13 @@ def open_upright(file: Path | IO[bytes]) -> Image.Image:
     """A picture as RGB, turned as its EXIF data say; the first frame where it moves, over white where it is clear."""
     with Image.open(file) as picture:
         picture.load()
-        return to_rgb(ImageOps.exif_transpose(picture))
+        return to_rgb(turned_upright(picture))
+
+
+def turned_upright(picture: Image.Image) -> Image.Image:
+    """As its camera was held. Pillow's own function also writes the other EXIF data anew, and fails on odd ones."""
+    turn = TURNS.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
+    return picture if turn is None else picture.transpose(turn)
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:

@@ -99,8 +99,8 @@ class FolderPixels:
 def open_folder(root: Store, image_size: int, held_out: float, skip_broken: bool, store: Store) -> ImageFolder:
     """Raises ValueError for a missing folder, a class without pictures, or a broken file that is not to be skipped."""
     files = list_images(root)
-    identity = files_hash("", files, image_size, held_out)
-    index = read_index(store, identity) or write_index(store, identity, root, files, image_size)
+    listed = listing_hash("", root, files)
+    index = read_index(store, listed) or write_index(store, listed, root, files, image_size)
     rows = index.to_pylist()
     usable = [row for row in rows if row["error"] is None]
     broken = [f"{row['path']}: {row['error']}" for row in rows if row["error"] is not None]
@@ -109,11 +109,12 @@ def open_folder(root: Store, image_size: int, held_out: float, skip_broken: bool
 
     classes = sorted({class_of(file) for file in files})
     for name in set(classes) - {row["class"] for row in usable}:
-        raise ValueError(f"data.root={root.root}: class {name!r} has no picture that can be read")
+        found = next(line for line in broken if line.startswith(f"{name}/"))
+        raise ValueError(f"data.root={root.root}: class {name!r} has no picture that can be read ({found})")
     number = {name: label for label, name in enumerate(classes)}
     paths, labels = [row["path"] for row in usable], np.array([number[row["class"]] for row in usable])
     return ImageFolder(
-        hash=identity,
+        hash=files_hash("", files, image_size, held_out),
         classes=classes,
         paths=paths,
         labels=labels,
@@ -154,6 +155,14 @@ def files_hash(kind: str, files: Sequence[File], image_size: int, held_out: floa
     digest = hashlib.sha256(f"{kind}{CROP_RULE} {image_size} {held_out}\n".encode())
     for file in files:
         digest.update(f"{file.path}\0{file.size_bytes}\n".encode())
+    return digest.hexdigest()
+
+
+def listing_hash(kind: str, root: Store, files: Sequence[File]) -> str:
+    """Identity of files as they lie there now: what has been found out about them holds for no others."""
+    digest = hashlib.sha256(f"{kind}{root.root}\n".encode())
+    for file in files:
+        digest.update(f"{file.path}\0{file.size_bytes}\0{file.changed_ns}\n".encode())
     return digest.hexdigest()
 
 

@@ -29,14 +29,42 @@ def look_through(file: pa.NativeFile) -> tuple[pa.Table, list[str] | None]:
     except pa.ArrowInvalid as error:
         raise ValueError(f"is no whole Parquet file: {first_line(error)}") from None
     schema = shard.schema_arrow
-    if column_of(schema, IMAGE) is None:
-        raise ValueError(f"has none of the columns {', '.join(IMAGE)}, but {', '.join(schema.names)}")
+    require_columns(schema)
     counts = [shard.metadata.row_group(number).num_rows for number in range(shard.num_row_groups)]
     rows = np.concatenate([np.arange(count) for count in counts]) if counts else np.empty(0, dtype=np.int64)
     label = column_of(schema, LABEL)
     values = shard.read([label])[label].combine_chunks() if label else pa.nulls(len(rows), pa.int64())
-    index = {"chunk": np.repeat(np.arange(len(counts)), counts), "row": rows, "label": values}
+    if pa.types.is_dictionary(values.type):
+        values = values.dictionary_decode()
+    sizes = [shard.metadata.row_group(number).total_byte_size for number in range(shard.num_row_groups)]
+    index = {
+        "chunk": np.repeat(np.arange(len(counts)), counts),
+        "row": rows,
+        "chunk_bytes": np.repeat(np.array(sizes, dtype=np.int64), counts),
+        "label": values,
+    }
     return pa.table(index), class_names(schema)
+
+
+def require_columns(schema: pa.Schema) -> None:
+    """Raises ValueError where there is no column of image files, or labels are of no type that can be one."""
+    image = column_of(schema, IMAGE)
+    if image is None:
+        raise ValueError(f"has none of the columns {', '.join(IMAGE)}, but {', '.join(schema.names)}")
+    kind = schema.field(image).type
+    if pa.types.is_struct(kind):
+        kind = kind.field("bytes").type if kind.get_field_index("bytes") >= 0 else kind
+    if not (pa.types.is_binary(kind) or pa.types.is_large_binary(kind)):
+        raise ValueError(f"has the column {image} of {kind}; the bytes of image files would do, or a struct with bytes")
+    label = column_of(schema, LABEL)
+    kind = schema.field(label).type if label else pa.int64()
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (pa.types.is_integer(kind) or is_text(kind) or pa.types.is_null(kind)):
+        raise ValueError(f"has the column {label} of {kind}; numbers or names would do")
+
+
+def is_text(kind: pa.DataType) -> bool:
+    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
 
 
 def column_of(schema: pa.Schema, names: tuple[str, ...]) -> str | None:
@@ -59,7 +87,14 @@ def read(rows: pa.Table, file: pa.NativeFile) -> list[bytes]:
 
 
 def read_captions(rows: pa.Table, file: pa.NativeFile) -> list[str]:
-    """The captions of some rows of one row group; empty ones where there are none."""
+    """The captions of some rows of one row group; empty ones where there are none.
+
+    Raises ValueError for a column that is not of texts.
+    """
+    schema = pq.ParquetFile(file).schema_arrow
+    name = column_of(schema, CAPTION)
+    if name and not is_text(schema.field(name).type):
+        raise ValueError(f"a shard has the column {name} of {schema.field(name).type}; texts would do")
     return [caption or "" for caption in column(rows, file, CAPTION) or [""] * len(rows)]
 
 

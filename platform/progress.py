@@ -21,6 +21,7 @@ class Progress:
     data_wait_share: float
     mfu: float
     memory_bytes: int
+    at: float = 0.0  # seconds since 1970
     warnings: list[str] = field(default_factory=list)  # lines of what fails beside the training
 
     @property
@@ -39,7 +40,7 @@ def publish(store: Store, run_id: str, progress: Progress) -> None:
 def latest(store: Store, run_id: str) -> Progress | None:
     try:
         return Progress(**json.loads(store.read_bytes(path(run_id))))
-    except (FileNotFoundError, ValueError, TypeError):  # none yet, or not ours: it is only for show
+    except (OSError, ValueError, TypeError):  # none yet, not ours, or out of reach: it is only for show
         return None
 
 

@@ -14,7 +14,6 @@ from unlatent.platform.config import Config, from_yaml, to_yaml
 from unlatent.platform.crew import join
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.display import say, training_bar
-from unlatent.platform.provenance import is_gone
 from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.starting import find_start
 from unlatent.platform.store import Store
@@ -48,6 +47,7 @@ def say_start(store: Store, run: Run) -> None:
     Raises ValueError for weights to begin with that are not there, or of another network.
     """
     checkpoint, passed_over = checkpoints.newest(store, run.run_id)
+    checkpoints.require_one(run.run_id, checkpoint, passed_over)
     for line in passed_over:
         say(line)
     if checkpoint is None and run.config.train.start:
@@ -67,7 +67,7 @@ def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
     options = config.cluster
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"config": to_yaml(config)},
+        train_loop_config={"config": to_yaml(config), "identity": run.identity},
         torch_config=TorchConfig(backend=None if options.gpus_per_worker else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=options.workers if options.min_workers is None else (options.min_workers, options.workers),
@@ -87,13 +87,13 @@ def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         row = tables.row(store, "runs", run.run_id)
-        if row and row["status"] == "running" and is_gone(row):
+        if row and row["status"] == "running":
             runs.end(store, row, "failed", last_line(error))
         why = row["error"] if row and row["status"] == "failed" else None
         raise RuntimeError(f"{run.run_id} failed: {why or last_line(error)}") from error
     row = runs.find(store, run.run_id)
-    if row["status"] == "failed":
-        raise RuntimeError(f"{run.run_id} failed: {row['error']}")
+    if row["status"] != "succeeded":
+        raise RuntimeError(f"{run.run_id} {row['status']}: {row['error'] or 'its workers ended before it did'}")
 
 
 @contextlib.contextmanager
@@ -134,5 +134,7 @@ def train_worker(settings: dict[str, Any]) -> None:
         report=report,
     )
     torch.set_float32_matmul_precision("high")
+    run = plan_run(config, open_dataset(config.data, store))
+    runs.require_identity(run, settings["identity"])
     with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
-        train(plan_run(config, open_dataset(config.data, store)), store, worker)
+        train(run, store, worker)

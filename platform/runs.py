@@ -5,13 +5,14 @@ import json
 import os
 import socket
 import time
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow.compute as pc
 
 from unlatent.models import cost
-from unlatent.platform import checkpoints, tables
+from unlatent.platform import checkpoints, progress, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, to_yaml
 from unlatent.platform.datasets import Dataset
@@ -33,6 +34,7 @@ WATCHED = {
 OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "parallel", "spikes"}
 
 DONE = ("succeeded", "stopped_early")
+SILENT_S = 3600.0  # after which a run on another host is taken to be lost; it tells of itself at every logged interval
 
 
 @dataclass(frozen=True)
@@ -103,9 +105,13 @@ def refuse_other_settings(store: Store, run: Run) -> None:
     path = identity_path(run.run_id)
     if not store.exists(path):
         return
-    before = json.loads(store.read_bytes(path))
+    require_identity(run, json.loads(store.read_bytes(path)), may_change={"train.total_images"})
+
+
+def require_identity(run: Run, before: dict[str, Any], may_change: Collection[str] = ()) -> None:
+    """Raises ValueError, naming the setting, for a run that is not the one that was begun."""
     changed = {key for key in before.keys() | run.identity.keys() if before.get(key) != run.identity.get(key)}
-    for key in sorted(changed - {"train.total_images"}):
+    for key in sorted(changed - set(may_change)):
         raise ValueError(
             f"run {run.run_id!r} was started with {key}={before.get(key)}, not {run.identity.get(key)}; "
             "give train.run another name, or the old setting"
@@ -265,10 +271,19 @@ def mark_lost(store: Store) -> list[str]:
     for table, key in (("runs", "run_id"), ("sweeps", "sweep")):
         for name in tables.read(store, table, where=pc.field("status") == "running")[key]:
             row = tables.row(store, table, name)
-            if row and row["status"] == "running" and is_gone(row):
+            if row and row["status"] == "running" and (is_gone(row) or (table == "runs" and is_silent(store, row))):
                 tables.replace(store, table, row | {"status": "lost"})
                 lost.append(name)
     return lost
+
+
+def is_silent(store: Store, row: dict[str, Any]) -> bool:
+    """Whether nothing has been heard for long of a run on another host, where one cannot look for its process."""
+    if row["host"] == socket.gethostname():
+        return False
+    state = progress.latest(store, row["run_id"])
+    heard = max(row["updated_at"].timestamp(), state.at if state else 0.0)
+    return time.time() - heard > SILENT_S
 
 
 def finished_files(store: Store, table: str) -> frozenset[str]:

@@ -97,7 +97,7 @@ STEPS: Columns = {
     "learning_rate": (REAL, "at the interval's end"),
     "skipped": (WHOLE, "steps of the interval that were not taken; see `events`"),
     "images_per_s": (REAL, "over all workers"),
-    "data_wait_share": (REAL, "share of the interval spent waiting for data"),
+    "data_wait_share": (REAL, "share of the interval spent waiting for data, by the worker that waited longest"),
     "memory_bytes": (WHOLE, "peak so far of the first worker"),
     "mfu": (
         REAL,

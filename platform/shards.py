@@ -26,6 +26,7 @@ from unlatent.platform.image_folder import (
     choose_held_out,
     describe_broken,
     files_hash,
+    listing_hash,
     read_index,
     reason_of,
     save_index,
@@ -62,7 +63,7 @@ class ShardPixels:
     names: list[str]  # of the shards
     index: pa.Table = field(repr=False)  # a row an image, in the order in which they lie
     image_size: int
-    listed: str  # hash of the shards' names and sizes, by which it is known what is broken in them
+    listed: str  # hash of the shards as they lie there, by which it is known what is broken in them
 
     def __len__(self) -> int:
         return len(self.index)
@@ -163,12 +164,12 @@ def open_shards(
     that a check has found, unless they are to be skipped.
     """
     files = list_shards(root, FORMATS[kind].SUFFIX)
-    identity = files_hash(f"{kind} ", files, image_size, held_out)
-    index = read_index(store, identity) or save_index(store, identity, look_through(root, kind, files))
+    listed = listing_hash(f"{kind} ", root, files)
+    index = read_index(store, listed) or save_index(store, listed, look_through(root, kind, files))
+    identity = index_hash(files_hash(f"{kind} ", files, image_size, held_out), index)
     classes = index.schema.metadata[CLASSES].decode().split("\n")
     labels = index["label"].to_numpy()
     names = [file.path for file in files]
-    listed = files_hash(f"{kind} ", files, 0, 0.0)
     broken = read_broken(store, listed)
     if broken and not skip_broken:
         raise ValueError(describe_broken(root, list(broken.values()), len(index)))
@@ -188,6 +189,14 @@ def open_shards(
         sides=sides,
         broken=list(broken.values()),
     )
+
+
+def index_hash(files: str, index: pa.Table) -> str:
+    """Identity of what shards of certain names and sizes hold: labels, and where everything lies."""
+    digest = hashlib.sha256(files.encode())
+    for name in sorted(index.column_names):
+        digest.update(pc.fill_null(index[name], 0).to_numpy().tobytes())
+    return digest.hexdigest()
 
 
 def broken_path(listed: str) -> str:
@@ -262,6 +271,11 @@ def numbered(root: Store, labels: pa.Array, names: list[str] | None) -> tuple[pa
         names = sorted(labels.unique().to_pylist())
         labels = pc.index_in(labels, pa.array(names)).cast(pa.int64())
     highest = pc.max(labels).as_py()
+    if names is None and highest >= len(labels):
+        raise ValueError(
+            f"data.root={root.root}: label {highest} is above the {len(labels):,} images there are; "
+            "labels numbered from 0 on would do, or names"
+        )
     classes = names or [str(number) for number in range(highest + 1)]
     if pc.min(labels).as_py() < 0 or highest >= len(classes):
         raise ValueError(f"data.root={root.root}: label {highest} is not one of its {len(classes)} classes, from 0 on")

@@ -2,13 +2,14 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.devices import memory_bytes
 from unlatent.platform.learner import Losses
 from unlatent.platform.provenance import now
@@ -27,8 +28,10 @@ class Logged:
 class StepLog:
     """Gathers losses on the device and reads them once an interval, so that no step waits for the device."""
 
-    def __init__(self, run_id: str, images_seen: int, device: torch.device, top_images_per_s: float) -> None:
-        self.run_id, self.device = run_id, device
+    def __init__(
+        self, run_id: str, images_seen: int, device: torch.device, top_images_per_s: float, crew: Crew = ALONE
+    ) -> None:
+        self.run_id, self.device, self.crew = run_id, device, crew
         self.top_images_per_s = top_images_per_s  # if the devices did nothing but multiply, as fast as they can
         self.saved_at = images_seen  # where the rows not yet saved begin
         self.rows: list[dict[str, Any]] = []
@@ -60,7 +63,10 @@ class StepLog:
         """
         refused = [bool(each) for each in torch.stack([each.refused for each in self.losses]).tolist()]
         taken = [each for each, left in zip(self.losses, refused, strict=True) if not left]
-        alignments = [each.alignment for each in taken if each.alignment is not None]
+        loss, alignment, waited_s = self.over_workers(
+            mean([each.flow for each in taken]),
+            mean([each.alignment for each in taken if each.alignment is not None]),
+        )
         elapsed_s = time.perf_counter() - self.started
         images_per_s = (images_seen - self.began_at) / elapsed_s
         events = self.events_of(refused, images_seen, step)
@@ -69,13 +75,13 @@ class StepLog:
                 "run_id": self.run_id,
                 "images_seen": images_seen,
                 "step": step,
-                "loss": mean([each.flow for each in taken]),
-                "alignment_loss": mean(alignments),
+                "loss": loss,
+                "alignment_loss": alignment,
                 "grad_norm": mean([each.grad_norm for each in taken]),
                 "learning_rate": learning_rate,
                 "skipped": len(events),
                 "images_per_s": images_per_s,
-                "data_wait_share": self.waited_s / elapsed_s,
+                "data_wait_share": waited_s / elapsed_s,
                 "memory_bytes": memory_bytes(self.device),
                 "mfu": images_per_s / self.top_images_per_s,
                 "logged_at": now(),
@@ -85,6 +91,11 @@ class StepLog:
         self.training_s += elapsed_s
         self.begin_interval(images_seen)
         return events
+
+    def over_workers(self, loss: float | None, alignment: float | None) -> tuple[float | None, float | None, float]:
+        """Means of both over the workers, whose parts of a batch are equal, and the longest wait for data."""
+        losses, alignments, waits = zip(*self.crew.gather((loss, alignment, self.waited_s)), strict=True)
+        return mean_of(losses), mean_of(alignments), max(waits)
 
     def events_of(self, refused: list[bool], images_seen: int, step: int) -> list[dict[str, Any]]:
         batch_size = (images_seen - self.began_at) // len(refused)
@@ -116,3 +127,8 @@ class StepLog:
 
 def mean(values: list[Tensor]) -> float | None:
     return torch.stack(values).mean().item() if values else None
+
+
+def mean_of(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if known else None

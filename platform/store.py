@@ -34,6 +34,7 @@ class StoreFullError(OSError):
 class File:
     path: str  # relative to the root, with forward slashes
     size_bytes: int
+    changed_ns: int  # since 1970
 
     @property
     def is_hidden(self) -> bool:
@@ -105,7 +106,7 @@ class Store:
         selector = fs.FileSelector(self.inside(folder), recursive=True)
         skipped = len(self.inside("").rstrip("/")) + 1
         infos = self.outlast(lambda: self.files.get_file_info(selector))
-        found = (File(info.path[skipped:], info.size) for info in infos if info.is_file)
+        found = (File(info.path[skipped:], info.size, info.mtime_ns or 0) for info in infos if info.is_file)
         return sorted((file for file in found if not file.is_hidden), key=lambda file: file.path)
 
     def read_bytes(self, path: str) -> bytes:

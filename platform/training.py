@@ -20,7 +20,7 @@ from unlatent.platform import checkpoints, progress, runs
 from unlatent.platform.batches import batches
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
-from unlatent.platform.crew import ALONE, Crew
+from unlatent.platform.crew import ALONE, Crew, join
 from unlatent.platform.devices import device_name, local_device, mesh_of_all
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
@@ -92,7 +92,8 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     split = run.dataset.train
     order = split.order(config.seed, config.batch_size)
     source = batches(split, order, positions, crew.rank, crew.world, run.config.data.decoders)
-    log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker))
+    log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker), crew)
+    writers = join(crew.rank, crew.world) if sharded else ALONE  # who writes a checkpoint, while training goes on
 
     with CheckpointWriter(worker.report) as writer:
         for images, labels in log.timed(source):
@@ -113,8 +114,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
             if saves:
                 writer.settle()
                 moment = moment_of(run, learner, log) if sharded or leads else None
-                writing = partial(write, run, store, moment, feed, row, crew if sharded else ALONE) if moment else None
-                writer.start(writing or nothing)
+                writer.start(partial(write, run, store, moment, feed, row, writers) if moment else nothing)
                 log.mark_saved(learner.images_seen)
             if saves and (ends or worker.reports_at_once):
                 writer.settle()
@@ -173,6 +173,7 @@ def publish(store: Store, config: TrainConfig, step: dict[str, Any], warnings: l
         data_wait_share=step["data_wait_share"],
         mfu=step["mfu"],
         memory_bytes=step["memory_bytes"],
+        at=step["logged_at"].timestamp(),
         warnings=warnings,
     )
     progress.publish(store, step["run_id"], state)
@@ -181,6 +182,7 @@ def publish(store: Store, config: TrainConfig, step: dict[str, Any], warnings: l
 def resume(store: Store, run: Run, learner: Learner, crew: Crew) -> Checkpoint | None:
     """Takes up the last whole checkpoint, and takes back the steps logged beyond it."""
     checkpoint, passed_over = crew.led(lambda: checkpoints.newest(store, run.run_id))  # which reads all of it
+    checkpoints.require_one(run.run_id, checkpoint, passed_over)
     start = run.config.train.start
     if checkpoint:
         learner.load(store, checkpoint)

@@ -1,6 +1,8 @@
 """Rows and runs that several tests need."""
 
 import logging
+import os
+import subprocess
 import uuid
 from datetime import UTC, datetime
 from typing import Any
@@ -59,6 +61,18 @@ def server():
 def remote_store(server) -> Store:
     """A folder of its own in the bucket."""
     return Store(f"s3://bucket/{uuid.uuid4().hex}?endpoint_override={server}&scheme=http")
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A folder that holds 2 MiB: somewhat more than two of the checkpoints here."""
+    if os.geteuid():
+        pytest.skip("only root may mount a disk")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

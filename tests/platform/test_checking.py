@@ -58,11 +58,24 @@ def test_only_the_ends_of_many_classes_are_shown(tmp_path, store):
     assert len(rows) == 10 and rows[0] == {"class": "30", "images": "120"}
 
 
-def test_the_grid_shows_images_that_can_be_read(tmp_path, store):
+def test_the_grid_shows_images_that_were_looked_at_and_can_be_read(tmp_path, store):
     write_parquet(tmp_path / "shards", [*make_pictures()[:149], b"broken"])
+    dataset = opened(tmp_path / "shards", store)
 
-    with Image.open(io.BytesIO(sample_grid(opened(tmp_path / "shards", store), {149}))) as grid:
-        assert grid.size == (8 * 11 * 6 - 6, 8 * 11 * 6 - 6)
+    everything, some = (check(dataset, most, lambda done, total: None) for most in (None, 5))
+
+    for findings, columns, rows in ((everything, 8, 8), (some, 8, 1)):
+        with Image.open(io.BytesIO(sample_grid(dataset, findings))) as grid:
+            assert grid.size == ((columns * 11 - 1) * 6, (rows * 11 - 1) * 6)
+
+
+def test_where_nothing_can_be_read_there_is_no_grid_and_all_is_named(tmp_path, store):
+    write_parquet(tmp_path / "shards", [b"broken"] * 3, [0, 1, 2])
+    dataset = opened(tmp_path / "shards", store)
+
+    findings = check(dataset, None, lambda done, total: None)
+
+    assert sample_grid(dataset, findings) is None and len(findings.broken) == 3
 
 
 def unlatent(*arguments):
@@ -97,6 +110,18 @@ def test_a_check_tells_how_many_images_go_into_each_bucket(tmp_path):
 
     assert done.returncode == 0
     assert "buckets: 90 of 32x32, 60 of 36x28 pixels" in done.stdout
+
+
+@pytest.mark.slow
+def test_buckets_of_another_step_are_asked_for_by_an_override(tmp_path):
+    write_folder(tmp_path / "pictures", make_pictures())
+    told = ("data", "check", str(tmp_path / "pictures"), f"store={tmp_path / 'store'}", "--image-size", "100")
+
+    refused = unlatent(*told, "--max-aspect-ratio", "2")
+    done = unlatent(*told, "--max-aspect-ratio", "2", "data.bucket_step=20")
+
+    assert refused.returncode == 2 and "data.bucket_step=12 does not divide data.image_size=100" in refused.stderr
+    assert done.returncode == 0 and "buckets: " in done.stdout
 
 
 @pytest.mark.slow

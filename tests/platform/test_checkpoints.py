@@ -86,6 +86,6 @@ def test_only_the_last_ones_are_kept(store, saved):
     for images_seen in (32, 64, 96):
         saved(images_seen)
 
-    checkpoints.prune(store, "run", keep=2)
+    checkpoints.prune(store, "run", keep=2, newest=checkpoints.paths_of(store, "run")[-1])
 
     assert [found.images_seen for found in checkpoints.all_of(store, "run")] == [64, 96]

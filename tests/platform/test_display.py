@@ -7,6 +7,7 @@ import pytest
 from rich.console import Console
 
 from unlatent.platform import display, progress
+from unlatent.platform.outages import OutageError
 from unlatent.platform.progress import Progress
 
 FAR = Progress(
@@ -60,5 +61,14 @@ def test_without_a_terminal_a_run_is_a_line_when_it_is_done_and_one_for_what_fai
 def test_progress_as_an_earlier_release_wrote_it_is_passed_over(store):
     earlier = {"images_seen": 5, "total_images": 10, "loss": 0.5, "images_per_s": 1.0}
     store.write_bytes(progress.path("mine"), json.dumps(earlier).encode())
+
+    assert progress.latest(store, "mine") is None
+
+
+def test_a_store_that_does_not_answer_ends_no_display(store, monkeypatch):
+    def away(path):
+        raise OutageError("it has not answered for 120 s")
+
+    monkeypatch.setattr(store, "read_bytes", away)
 
     assert progress.latest(store, "mine") is None

@@ -1,9 +1,7 @@
 """A store on a disk that is too small: a tmpfs of its own, so the errors are the system's."""
 
 import errno
-import os
 import resource
-import subprocess
 
 import pytest
 
@@ -12,18 +10,6 @@ from unlatent.platform.store import Store, StoreFullError
 from unlatent.platform.training import Worker, train
 
 LONG = ("train.run=one", "train.total_images=512", "train.checkpoint_images=128", "train.keep_checkpoints=1")
-
-
-@pytest.fixture
-def disk(tmp_path):
-    """A folder that holds 2 MiB: somewhat more than two of the checkpoints here."""
-    if os.geteuid():
-        pytest.skip("only root may mount a disk")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", folder], check=True)
-    yield folder
-    subprocess.run(["umount", folder], check=True)
 
 
 def half_written(store):

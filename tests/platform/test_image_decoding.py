@@ -2,7 +2,7 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from unlatent.platform.image_decoding import BROKEN, decode, open_upright
 
@@ -112,3 +112,22 @@ def test_a_small_picture_is_enlarged():
 def test_what_gives_no_picture_is_refused(file):
     with pytest.raises(BROKEN):
         square(file, 8)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_turned_as_pillow_turns_it(orientation):
+    picture, exif = Image.fromarray(np.arange(24, dtype=np.uint8).reshape(2, 4, 3)), Image.Exif()
+    exif[0x0112] = orientation
+    file = saved(picture, "PNG", exif=exif)
+
+    with Image.open(file) as stored:
+        assert np.array_equal(np.asarray(open_upright(file)), np.asarray(ImageOps.exif_transpose(stored)))
+
+
+def test_odd_exif_data_do_not_keep_a_picture_from_being_read():
+    exif = Image.Exif()
+    exif[0x0112], exif[0x011A] = 6, 72.0  # a resolution
+    content = saved(Image.new("RGB", (6, 4), "red"), "JPEG", exif=exif).getvalue()
+    odd = content.replace(b"\x01\x1a\x00\x05", b"\x01\x1a\x00\x02", 1)  # the resolution is said to be a text
+
+    assert odd != content and square(io.BytesIO(odd), 4).shape == (3, 4, 4)

@@ -96,12 +96,20 @@ def test_the_second_start_decodes_nothing(root, store, monkeypatch):
 
 
 def test_the_index_is_plain_parquet(root, store):
-    folder = opened(root, store)
+    opened(root, store)
 
-    index = pd.read_parquet(store.local(f"artifacts/datasets/{folder.hash}/index.parquet"))
+    [path] = store.local("artifacts/datasets").glob("*/index.parquet")
+    index = pd.read_parquet(path)
 
     assert index[["path", "class", "width", "height"]].to_numpy().tolist()[0] == ["a/4.bmp", "a", 10, 12]
     assert index["error"].isna().all()
+
+
+def test_a_folder_is_looked_through_once_whatever_it_is_cropped_to_and_however_it_is_split(root, store, monkeypatch):
+    opened(root, store)
+    monkeypatch.setattr(image_folder, "inspect_image", None)
+
+    assert opened(root, store, image_size=4, held_out=0.5).paths == opened(root, store).paths
 
 
 def test_the_hash_follows_names_sizes_crop_and_split(root, store):

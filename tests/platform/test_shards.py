@@ -182,3 +182,65 @@ def test_a_root_that_is_not_there_is_refused_by_name(tmp_path, store):
     for kind in ("imagefolder", "parquet"):
         with pytest.raises(ValueError, match=r"data\.root=.*/nowhere is not a folder"):
             opened(tmp_path / "nowhere", store, kind)
+
+
+def test_shards_of_the_same_names_and_sizes_keep_labels_of_their_own(tmp_path, store, pictures):
+    for name, labels in (("one", [0, 1] * 4), ("two", [1, 0] * 4)):
+        write_parquet(tmp_path / name, pictures[:8], labels, named=False)
+    one, two = (opened(tmp_path / name, store, "parquet") for name in ("one", "two"))
+
+    assert one.train.labels.tolist() == [0, 1] * 4 and two.train.labels.tolist() == [1, 0] * 4
+    assert one.hash != two.hash
+
+
+def test_labels_that_are_corrected_in_place_are_noticed(tmp_path, store, pictures):
+    def write(first: bytes, second: bytes) -> None:
+        members = [("0.png", pictures[0]), ("0.cls", first), ("1.png", pictures[1]), ("1.cls", second)]
+        write_tar(tmp_path / "shards" / "0.tar", members)
+
+    write(b"0", b"1")
+    before = opened(tmp_path / "shards", store, "webdataset")
+    write(b"1", b"0")
+    after = opened(tmp_path / "shards", store, "webdataset")
+
+    assert (before.train.labels.tolist(), after.train.labels.tolist()) == ([0, 1], [1, 0])
+    assert before.hash != after.hash
+
+
+def test_names_of_a_categorical_column_are_labels(tmp_path, store, pictures):
+    names = pa.array(["dog", "cat", "dog"]).dictionary_encode()
+    (tmp_path / "shards").mkdir()
+    pq.write_table(pa.table({"image": pictures[:3], "label": names}), tmp_path / "shards" / "0.parquet")
+
+    dataset = opened(tmp_path / "shards", store, "parquet")
+
+    assert dataset.classes == ["cat", "dog"] and dataset.train.labels.tolist() == [1, 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"image": ["a.jpg", "b.jpg"]}, r"has the column image of string; the bytes of image files would do"),
+        ({"image": [{"path": "a.jpg"}, {"path": "b.jpg"}]}, r"has the column image of struct<path: string>"),
+        ({"image": [b"", b""], "label": [[1], [2]]}, r"has the column label of list<.*>; numbers or names would do"),
+        ({"image": [b"", b""], "label": [0.5, 1.0]}, r"has the column label of double; numbers or names would do"),
+        ({"image": [b"", b""], "label": [0, 30_000_000]}, r"label 30000000 is above the 2 images there are"),
+    ],
+)
+def test_columns_of_other_types_are_refused_by_name(tmp_path, store, columns, message):
+    (tmp_path / "shards").mkdir()
+    pq.write_table(pa.table(columns), tmp_path / "shards" / "0.parquet")
+
+    with pytest.raises(ValueError, match=message):
+        opened(tmp_path / "shards", store, "parquet")
+
+
+def test_captions_that_are_no_texts_are_refused_where_they_are_wanted(tmp_path, store, pictures):
+    (tmp_path / "shards").mkdir()
+    pq.write_table(pa.table({"image": pictures[:2], "caption": [["a"], ["b"]]}), tmp_path / "shards" / "0.parquet")
+
+    dataset = opened(tmp_path / "shards", store, "parquet")
+
+    assert dataset.train.read([0, 1]).shape == (2, 3, 8, 8)
+    with pytest.raises(ValueError, match=r"column caption of list<.*>; texts would do"):
+        dataset.train.files.captions(np.arange(2))

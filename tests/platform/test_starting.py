@@ -80,6 +80,11 @@ def test_what_is_no_checkpoint_is_an_error_and_no_fresh_start(store, make_run):
     assert tables.read(store, "steps").empty
 
 
+def test_a_path_out_of_the_store_is_an_error_that_says_so(store, make_run, first):
+    with pytest.raises(ValueError, match=r"train.start=/.*leaves the store; give one relative to its root"):
+        find_start(store, store.uri(first.path), make_run().config.model)
+
+
 def test_a_damaged_start_is_an_error(store, make_run, first):
     store.write_bytes(f"{first.path}/model.safetensors", b"cut off")
 

@@ -1,14 +1,13 @@
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import psutil
 import pytest
 import torch
 
 from tests.picture_files import make_pictures, write_parquet
-from unlatent.platform import checkpoints, runs, tables
-from unlatent.platform.data_order import mix
+from unlatent.platform import checkpoints, progress, runs, tables
 from unlatent.platform.learner import mirrored
 from unlatent.platform.training import Worker, train
 
@@ -256,8 +255,44 @@ def test_flips_mirror_about_half_of_the_images_and_nothing_else_changes():
     assert all(a != b for a, b in zip(flipped, kept, strict=True)) and 70 < sum(flipped) < 130
 
 
-def test_positions_that_add_up_alike_do_not_share_noise():
-    assert len({mix(seed, images, rank) for seed in range(3) for images in range(3) for rank in range(3)}) == 27
+@pytest.mark.parametrize("spoil", ["format", "content"])
+def test_a_run_none_of_whose_checkpoints_can_be_used_is_an_error_and_no_fresh_start(store, make_run, spoil):
+    settings = ("train.run=one", "train.keep_checkpoints=1")
+    train(make_run(*settings), store, Worker())
+    path = runs.last_checkpoint(store, "one").path
+    if spoil == "format":
+        meta = store.read_bytes(f"{path}/meta.json")
+        store.write_bytes(f"{path}/meta.json", meta.replace(b'"format_version": 2', b'"format_version": 1'))
+    else:
+        store.write_bytes(f"{path}/state.pt", b"cut off")
+
+    with pytest.raises(ValueError, match=r"run 'one' has no checkpoint to go on from: .*; train\.run=NAME would start"):
+        train(make_run(*settings, "train.total_images=512"), store, Worker())
+    assert store.list("checkpoints/one") == ["000000000256"]
+
+
+def test_a_damaged_checkpoint_beyond_the_newest_whole_one_does_not_push_that_out(store, make_run):
+    settings = ("train.run=one", "train.keep_checkpoints=2", "train.checkpoint_images=64")
+    train(make_run(*settings), store, Worker())
+    store.write_bytes("checkpoints/one/000000000256/state.pt", b"cut off")
+    kept = []
+
+    train(make_run(*settings), store, Worker(report=lambda checkpoint: kept.append(store.list("checkpoints/one"))))
+
+    assert kept == [["000000000192", "000000000256"]]
+    checkpoints.verify(store, runs.last_checkpoint(store, "one"))
+
+
+def test_a_run_on_another_host_that_has_been_silent_for_long_is_lost(store, make_run):
+    train(make_run("train.run=one"), store, Worker())
+    row = tables.row(store, "runs", "one") | {"status": "running", "host": "elsewhere"}
+
+    tables.replace(store, "runs", row)
+    assert runs.mark_lost(store) == []
+    tables.replace(store, "runs", row | {"updated_at": row["updated_at"] - timedelta(hours=2)})
+    assert runs.mark_lost(store) == [], "it has told how far it is"
+    store.delete(progress.path("one"))
+    assert runs.mark_lost(store) == ["one"]
 
 
 def test_a_process_that_is_gone_leaves_a_lost_run(store, make_run):
