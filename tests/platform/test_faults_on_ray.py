@@ -115,18 +115,24 @@ def test_a_run_whose_images_have_changed_when_a_worker_is_restarted_fails_and_do
 def test_a_run_whose_last_checkpoint_is_cut_off_ends_as_the_undisturbed_one(store, make_config):
     beside = Store(store.root + "-undisturbed")
     train_on_ray(make_config(*LONG, f"store={beside.root}"))
-    train_on_ray(make_config(*LONG, "train.total_images=4096"))
+    train_on_ray(make_config(*LONG))
     last = runs.last_checkpoint(store, "one")
     store.write_bytes(f"{last.path}/state.pt", store.read_bytes(f"{last.path}/state.pt")[:1000])
 
     train_on_ray(make_config(*LONG))
 
+    assert last.images_seen == 8192 and runs.last_checkpoint(store, "one").path == last.path, "made again"
     assert all(largest_difference(store, beside, kind) == 0 for kind in ("raw", "ema"))
     assert losses(store) == losses(beside)
 
 
 def test_workers_that_diverge_go_back_to_one_checkpoint_together_and_on_at_a_lower_rate(store, make_config):
-    thrown = ["train.drop_images=4096", "train.dropped_learning_rate=1e30", "train.dropped_clip_norm=1e30"]
+    thrown = [
+        "train.schedule=constant",
+        "train.drop_images=4096",
+        "train.dropped_learning_rate=1e30",
+        "train.dropped_clip_norm=1e30",
+    ]
     lower = ["train.spikes.action=rollback", "train.spikes.lowered=1e-33"]
 
     train_on_ray(make_config(*LONG, *thrown, *lower, "cluster.workers=2"))
@@ -139,10 +145,11 @@ def test_workers_that_diverge_go_back_to_one_checkpoint_together_and_on_at_a_low
 
 
 def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(store, make_config, disk):
-    train_on_ray(make_config(*LONG))
+    settings = (*LONG, "train.keep_checkpoints=1", "cluster.max_failures=0")
+    train_on_ray(make_config(*settings))
     small, filler = Store(disk / "store"), disk / "filler"
-    filler.write_bytes(bytes(500 << 10))
-    told = [*LONG, f"store={small.root}", "cluster.max_failures=0"]
+    filler.write_bytes(bytes(1 << 20))
+    told = [*settings, f"store={small.root}"]
 
     with pytest.raises(RuntimeError, match=rf"one failed: .*StoreFullError: store={small.root} is full"):
         train_on_ray(make_config(*told))
