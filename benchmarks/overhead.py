@@ -24,9 +24,10 @@ from unlatent.platform.checkpoint_writer import CheckpointWriter, moment_of, wri
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.config import Config, compose_config
 from unlatent.platform.data_order import Order
-from unlatent.platform.datasets import DataConfig, ImageSplit, open_dataset
+from unlatent.platform.datasets import DataConfig, open_dataset
 from unlatent.platform.devices import device_name, local_device
 from unlatent.platform.image_decoding import decode
+from unlatent.platform.image_split import ImageSplit
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import learning_rate
 from unlatent.platform.ray_training import train_on_ray

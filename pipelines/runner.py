@@ -19,7 +19,7 @@ from unlatent.pipelines import records
 from unlatent.pipelines.definition import Pipeline, Step
 from unlatent.pipelines.records import Outputs, Record, content_hash
 from unlatent.pipelines.steps import ACTIONS, Context
-from unlatent.platform import cluster, runs, tables
+from unlatent.platform import cluster, lost_runs, tables
 from unlatent.platform.config import Config, compose_config, load_sweep
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.display import say
@@ -101,7 +101,7 @@ def run_pipeline(pipeline: Pipeline, overrides: Sequence[str]) -> None:
     execution = Execution(pipeline, tuple(overrides))
     for data in {str(config.data): config.data for config in execution.configs.values()}.values():
         open_dataset(data, execution.store)
-    for run_id in runs.mark_lost(execution.store):
+    for run_id in lost_runs.mark_lost(execution.store):
         say(f"{run_id}: was running when its process died; it goes on where it is part of this")
     sorter = TopologicalSorter({step.name: step.needs for step in pipeline.steps.values()})
     sorter.prepare()

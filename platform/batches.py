@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlatent.platform.data_order import Indices, Order, share_of
-from unlatent.platform.datasets import ImageSplit
+from unlatent.platform.image_split import ImageSplit
 
 PART_BYTES = 32 << 20  # of decoded images that are handed on together
 

@@ -13,10 +13,11 @@ from PIL import Image
 
 from unlatent.platform.buckets import Buckets
 from unlatent.platform.classifier import spread
-from unlatent.platform.datasets import Dataset, ImageSplit
+from unlatent.platform.datasets import Dataset
 from unlatent.platform.generation import image_grid, to_png
 from unlatent.platform.image_decoding import BROKEN, centre_square, open_upright
 from unlatent.platform.image_folder import reason_of
+from unlatent.platform.image_split import ImageSplit
 from unlatent.platform.shards import ShardPixels, save_broken
 from unlatent.platform.store import Store
 

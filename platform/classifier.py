@@ -17,8 +17,9 @@ from safetensors.torch import load as load_safetensors
 from safetensors.torch import save as save_safetensors
 from torch import Tensor, nn
 
-from unlatent.platform.datasets import Dataset, ImageSplit
+from unlatent.platform.datasets import Dataset
 from unlatent.platform.features import Extractor, resize
+from unlatent.platform.image_split import ImageSplit
 from unlatent.platform.store import Store
 
 FORMAT_VERSION = 1  # another one trains anew

@@ -211,14 +211,14 @@ def results(
     parquet: Annotated[Path | None, typer.Option(help="Write as one Parquet file")] = None,
 ) -> None:
     """Print, filter, sort and export a results table."""
-    from unlatent.platform import listing, runs, tables
+    from unlatent.platform import listing, lost_runs, tables
     from unlatent.platform.config import compose_config
     from unlatent.platform.store import Store
 
     store = Store(compose_config(overrides or []).store)
     tables.require_table(table)
     tables.require_results(store)
-    runs.mark_lost(store)
+    lost_runs.mark_lost(store)
     rows = listing.narrow(tables.read(store, table), where, sort, columns.split(",") if columns else None)
     if parquet:
         rows.to_parquet(parquet, index=False)
@@ -238,13 +238,13 @@ def runs_(
     limit: Annotated[int, typer.Option(min=1, help="Runs to print")] = 20,
 ) -> None:
     """List the runs, those that run and those that have ended, the newest first."""
-    from unlatent.platform import listing, progress, runs, tables
+    from unlatent.platform import listing, lost_runs, progress, tables
     from unlatent.platform.config import compose_config
     from unlatent.platform.store import Store
 
     store = Store(compose_config(overrides or []).store)
     tables.require_results(store)
-    runs.mark_lost(store)
+    lost_runs.mark_lost(store)
     rows = tables.read(store, "runs")
     running = rows["run_id"][rows["status"] == "running"]
     states = {name: state for name in running if (state := progress.latest(store, name))}

@@ -24,10 +24,11 @@ from torch import Tensor
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import metrics, tables
 from unlatent.platform.classifier import fit_classifier, spread
-from unlatent.platform.datasets import Dataset, ImageSplit
+from unlatent.platform.datasets import Dataset
 from unlatent.platform.devices import device_name
 from unlatent.platform.features import Extractor, ImageStatistics, measure, pack, unpack
 from unlatent.platform.generation import LoadedModel, generate
+from unlatent.platform.image_split import ImageSplit
 from unlatent.platform.inception import open_inception
 from unlatent.platform.store import Store
 

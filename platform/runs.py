@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow.compute as pc
 
 from unlatent.models import cost
-from unlatent.platform import checkpoints, progress, tables
+from unlatent.platform import checkpoints, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, to_yaml
 from unlatent.platform.datasets import Dataset
@@ -34,7 +34,6 @@ WATCHED = {
 OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "parallel", "spikes"}
 
 DONE = ("succeeded", "stopped_early")
-SILENT_S = 3600.0  # after which a run on another host is taken to be lost; it tells of itself at every logged interval
 
 
 @dataclass(frozen=True)
@@ -263,27 +262,6 @@ def end_failed(store: Store, row: dict[str, Any], error: Exception) -> None:
         end(store, row, "failed", f"{type(error).__name__}: {error}")
     except OSError as unwritten:
         print(f"{row['run_id']}: its row cannot say that it failed: {unwritten}", flush=True)
-
-
-def mark_lost(store: Store) -> list[str]:
-    """Gives `lost` to runs and sweeps that are said to be running and whose process is gone. Returns their names."""
-    lost = []
-    for table, key in (("runs", "run_id"), ("sweeps", "sweep")):
-        for name in tables.read(store, table, where=pc.field("status") == "running")[key]:
-            row = tables.row(store, table, name)
-            if row and row["status"] == "running" and (is_gone(row) or (table == "runs" and is_silent(store, row))):
-                tables.replace(store, table, row | {"status": "lost"})
-                lost.append(name)
-    return lost
-
-
-def is_silent(store: Store, row: dict[str, Any]) -> bool:
-    """Whether nothing has been heard for long of a run on another host, where one cannot look for its process."""
-    if row["host"] == socket.gethostname():
-        return False
-    state = progress.latest(store, row["run_id"])
-    heard = max(row["updated_at"].timestamp(), state.at if state else 0.0)
-    return time.time() - heard > SILENT_S
 
 
 def finished_files(store: Store, table: str) -> frozenset[str]:

@@ -16,7 +16,7 @@ from ray.data import DataContext, TaskPoolStrategy
 
 from unlatent.platform.batches import PART_BYTES, Part, read_window
 from unlatent.platform.data_order import Indices
-from unlatent.platform.datasets import ImageSplit
+from unlatent.platform.image_split import ImageSplit
 
 CHAPTER = 1000  # windows that are planned at once: a run may have millions
 

@@ -8,7 +8,8 @@ import torch
 
 from unlatent.platform import classifier
 from unlatent.platform.classifier import ClassifierNetwork, fit_classifier, shift_randomly, spread
-from unlatent.platform.datasets import ArrayPixels, DataConfig, ImageSplit, open_dataset
+from unlatent.platform.datasets import DataConfig, open_dataset
+from unlatent.platform.image_split import ArrayPixels, ImageSplit
 from unlatent.platform.store import Store
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from unlatent.pipelines.__main__ import run_command
-from unlatent.platform import runs, tables
+from unlatent.platform import lost_runs, tables
 from unlatent.platform.provenance import now
 from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
@@ -195,5 +195,5 @@ def test_stopping_says_how_to_go_on(tmp_path, number, command):
 def wait_until_gone(store: Store) -> None:
     deadline = time.monotonic() + 30
     while (tables.read(store, "runs")["status"] == "running").any() and time.monotonic() < deadline:
-        runs.mark_lost(store)
+        lost_runs.mark_lost(store)
         time.sleep(0.2)

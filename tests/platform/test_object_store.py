@@ -11,7 +11,7 @@ import torch
 
 import unlatent
 from tests.picture_files import WRITERS, make_pictures
-from unlatent.platform import checkpoints, runs, tables
+from unlatent.platform import checkpoints, lost_runs, runs, tables
 from unlatent.platform.datasets import DataConfig, open_dataset
 from unlatent.platform.store import Store, split_address
 from unlatent.platform.training import Worker, train
@@ -189,7 +189,7 @@ def test_a_run_that_was_cut_off_goes_on_and_can_be_loaded_by_its_address(store, 
         train(run, store, Worker(report=killed))
     row = tables.row(store, "runs", run.run_id)
     tables.replace(store, "runs", row | {"pid": 4_000_000})
-    assert runs.mark_lost(store) == [run.run_id]
+    assert lost_runs.mark_lost(store) == [run.run_id]
 
     train(run, store, Worker())
 

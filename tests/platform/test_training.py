@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from tests.picture_files import make_pictures, write_parquet
-from unlatent.platform import checkpoints, progress, runs, tables
+from unlatent.platform import checkpoints, lost_runs, progress, runs, tables
 from unlatent.platform.learner import mirrored
 from unlatent.platform.training import Worker, train
 
@@ -288,11 +288,11 @@ def test_a_run_on_another_host_that_has_been_silent_for_long_is_lost(store, make
     row = tables.row(store, "runs", "one") | {"status": "running", "host": "elsewhere"}
 
     tables.replace(store, "runs", row)
-    assert runs.mark_lost(store) == []
+    assert lost_runs.mark_lost(store) == []
     tables.replace(store, "runs", row | {"updated_at": row["updated_at"] - timedelta(hours=2)})
-    assert runs.mark_lost(store) == [], "it has told how far it is"
+    assert lost_runs.mark_lost(store) == [], "it has told how far it is"
     store.delete(progress.path("one"))
-    assert runs.mark_lost(store) == ["one"]
+    assert lost_runs.mark_lost(store) == ["one"]
 
 
 def test_a_process_that_is_gone_leaves_a_lost_run(store, make_run):
@@ -300,10 +300,10 @@ def test_a_process_that_is_gone_leaves_a_lost_run(store, make_run):
     with pytest.raises(Killed):
         train(run, store, Worker(report=kill_at(1)))
     row = tables.row(store, "runs", run.run_id)
-    assert runs.mark_lost(store) == [], "this process is alive"
+    assert lost_runs.mark_lost(store) == [], "this process is alive"
     tables.replace(store, "runs", row | {"pid": 4_000_000})
 
-    assert runs.mark_lost(store) == [run.run_id]
+    assert lost_runs.mark_lost(store) == [run.run_id]
     assert tables.row(store, "runs", run.run_id)["status"] == "lost"
 
 
