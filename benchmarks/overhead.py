@@ -149,11 +149,16 @@ def compare_loading(folder: Path, images: int, rounds: int, image_size: int) -> 
 
 
 def streamed_images_per_s(split: ImageSplit, order: Order, images: int) -> float:
-    """After the first part, with which Ray Data has started."""
+    """After the first part, with which Ray Data has started. ValueError where that is all there is."""
     parts = stream(split, windows_of(order, 0, images, 0, 1), 1)
     next(parts)
     started = time.perf_counter()
-    return sum(len(labels) for _, labels in parts) / (time.perf_counter() - started)
+    read = sum(len(labels) for _, labels in parts)
+    if not read:
+        raise ValueError(
+            f"{images} images of this size are read at once; more --images or a larger --image-size would do"
+        )
+    return read / (time.perf_counter() - started)
 
 
 def make_shards(folder: Path, images: int, image_size: int) -> ImageSplit:
