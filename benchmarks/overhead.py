@@ -155,9 +155,7 @@ def streamed_images_per_s(split: ImageSplit, order: Order, images: int) -> float
     started = time.perf_counter()
     read = sum(len(labels) for _, labels in parts)
     if not read:
-        raise ValueError(
-            f"{images} images of this size are read at once; more --images or a larger --image-size would do"
-        )
+        raise ValueError(f"{images} images of this size are read at once; more --images or larger ones would do")
     return read / (time.perf_counter() - started)
 
 
