@@ -116,9 +116,8 @@ def measure(asked: argparse.Namespace, device: torch.device) -> None:
         }
         del trained
     if rank == 0:
-        print(
-            f"\n{world} processes, {asked.batch} images each\n{'':12} {'whole':>12} {'sharded':>12} {'sharded / whole':>16}"
-        )
+        print(f"\n{world} processes, {asked.batch} images each")
+        print(f"{'':12} {'whole':>12} {'sharded':>12} {'sharded / whole':>16}")
         for what, value in found["whole"].items():
             ours = found["sharded"][what]
             print(f"{what:12} {value:>12.4g} {ours:>12.4g} {ours / value:>16.3f}")
