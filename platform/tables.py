@@ -140,20 +140,30 @@ def require_table(table: str) -> None:
 
 def row(store: Store, table: str, key: str) -> Row | None:
     """The one row of a key, as plain Python values, or None."""
+    found = own_row(store, table, key) or merged_row(store, table, key)
+    if found is None and store.is_local:  # it may just have become a file of its own
+        found = own_row(store, table, key)
+    return found and {name: found.get(name) for name in TABLES[table].schema.names if name != "schema_version"}
+
+
+def own_row(store: Store, table: str, key: str) -> Row | None:
     try:
         [found] = parse(store.read_bytes(file(table, key))).to_pylist()
     except FileNotFoundError:
-        found = merged_row(store, table, key)
-    return found and {name: found.get(name) for name in TABLES[table].schema.names if name != "schema_version"}
+        return None
+    return found
 
 
 def merged_row(store: Store, table: str, key: str) -> Row | None:
     """The row of a key that has no file of its own."""
-    column = TABLES[table].key
-    for name in merged_names(store, table):
-        if found := parse(store.read_bytes(file(table, name)), where=pc.field(column) == key).to_pylist():
-            return found[0]
-    return None
+    of_key = pc.field(TABLES[table].key) == key
+    for _ in range(20):
+        try:
+            files = (store.read_bytes(file(table, name)) for name in merged_names(store, table))
+            return next((row for content in files for row in parse(content, where=of_key).to_pylist()), None)
+        except FileNotFoundError:  # merged anew since it was listed
+            time.sleep(0.05)
+    raise TimeoutError(f"{store.uri(folder(table))} changes faster than it can be read")
 
 
 def merged_names(store: Store, table: str) -> list[str]:

@@ -198,6 +198,7 @@ class Reader:
         steps, sweeps = tables.read(self.store, "steps"), tables.read(self.store, "sweeps")
         if steps.duplicated(["run_id", "images_seen"]).any() or sweeps["sweep"].duplicated().any():
             self.wrong.append((steps, sweeps))
+        self.wrong += [name for name in sweeps["sweep"] if tables.row(self.store, "sweeps", name) is None]
         self.reads += 1
         for name in self.store.list("results/sweeps"):
             with contextlib.suppress(FileNotFoundError):  # listed, then merged away
