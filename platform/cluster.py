@@ -64,7 +64,14 @@ def connect(config: ClusterConfig) -> None:
 def stop_on_sigterm() -> None:
     """Makes SIGTERM stop this process as Ctrl-C does. A signal can be given a handler only in the main thread."""
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, lambda number, frame: signal.raise_signal(signal.SIGINT))
+        signal.signal(signal.SIGTERM, interrupt)
+
+
+def interrupt(number: int, frame: object) -> None:
+    """As Ctrl-C does, whoever handles that now; also where a script's shell has it ignored for what runs behind it."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        raise KeyboardInterrupt
+    signal.raise_signal(signal.SIGINT)
 
 
 def disconnect() -> None:
