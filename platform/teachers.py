@@ -73,6 +73,8 @@ def names_a_hub_model(name: str) -> bool:
 
 def load(source: str, here: bool, dtype: torch.dtype) -> nn.Module:
     declare_missing_operators()  # transformers imports torchvision
+    with torch.device("meta"):  # has PyTorch list its constructors before transformers, as it loads, replaces some:
+        torch.empty(0)  # it lists them once, and tensors of those missing would never again be on a given device
     from transformers import AutoConfig, AutoModel
 
     safe = {"local_files_only": here, "trust_remote_code": False}

@@ -1,5 +1,6 @@
 """The real DINOv2 cannot be had without network: tiny ones of the same form, with random weights, stand in for it."""
 
+import subprocess
 import sys
 
 import pytest
@@ -74,6 +75,20 @@ def test_features_are_the_models_own_of_the_normalised_image(transformers, make_
     with torch.no_grad():
         hidden = transformers.AutoModel.from_pretrained(folder).eval()(small).last_hidden_state
     torch.testing.assert_close(features.flatten(1, 2), hidden[:, others:])
+
+
+def test_networks_can_still_be_built_without_memory_after_a_teacher_was_loaded(make_folder):
+    code = """if True:
+        import sys, torch
+        from unlatent.platform.teachers import open_teacher
+        open_teacher(sys.argv[1], patch=16)
+        with torch.device("meta"):
+            made = [torch.linspace(0, 1, 2), torch.arange(2), torch.zeros(2)]
+        print(*(one.device for one in made))"""
+
+    printed = subprocess.run([sys.executable, "-c", code, make_folder()], capture_output=True, text=True, check=True)
+
+    assert printed.stdout.split() == ["meta", "meta", "meta"]
 
 
 def test_tokens_stand_row_by_row(make_folder):
