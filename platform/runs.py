@@ -50,6 +50,11 @@ class Run:
     def config_hash(self) -> str:
         return short_hash(self.identity)
 
+    @property
+    def point(self) -> str:
+        """The same for runs that differ in their seed alone."""
+        return short_hash({name: value for name, value in self.identity.items() if name != "train.seed"})
+
 
 def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
     """Fits the config to its dataset and names the run: `train.run`, or by the hash of all that decides its result."""
@@ -141,6 +146,7 @@ def write_first_row(store: Store, run: Run, device: str, workers: int) -> dict[s
         "status": "running",
         "config": to_yaml(run.config),
         "config_hash": run.config_hash,
+        "point": run.point,
         "seed": run.config.train.seed,
         "dataset": run.dataset.name,
         "dataset_hash": run.dataset.hash,
