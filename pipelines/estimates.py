@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from unlatent.models import cost
 from unlatent.pipelines.definition import Step
 from unlatent.pipelines.runner import Execution
-from unlatent.platform.config import Config, load_sweep
+from unlatent.platform.config import Config
 from unlatent.platform.display import say
 from unlatent.platform.rates import Rate, best_rate, known_rates, measure_on_ray
-from unlatent.platform.sweep_plan import work_out
-from unlatent.platform.sweep_space import choose
+from unlatent.platform.tuning.plan import planned_configs
 
 UNITS = ((1e12, "ZFLOPs"), (1e9, "EFLOPs"), (1e6, "PFLOPs"), (1e3, "TFLOPs"), (1, "GFLOPs"))  # in 10⁹ FLOPs
 PERIODS = ((31_557_600.0, "years"), (86400.0, "days"), (3600.0, "h"), (60.0, "min"))  # each from two of its own on
@@ -49,10 +48,7 @@ def work_of(execution: Execution, step: Step) -> list[Work]:
     if step.run == "evaluate":
         return [drawing(config)]
     if step.run == "sweep" and step.sweep:
-        overrides = execution.overrides_of(step)
-        definition = load_sweep(step.sweep, overrides)
-        shared = [*definition.overrides, *(text for text in overrides if not text.startswith("sweep."))]
-        return [training(trial) for _, trial in choose(definition, work_out(definition, shared)[0])]
+        return [training(trial) for trial in planned_configs(step.sweep, execution.overrides_of(step))]
     return []
 
 

@@ -9,7 +9,7 @@ import yaml
 from unlatent.pipelines.definition import load_pipeline
 from unlatent.pipelines.runner import Execution
 from unlatent.platform.config import compose_config
-from unlatent.platform.sweep_plan import plan_sweep
+from unlatent.platform.tuning.plan import plan_sweep
 
 
 def resolved_config(command: str, arguments: Sequence[str]) -> str:

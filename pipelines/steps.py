@@ -20,8 +20,7 @@ from unlatent.platform.rollout import Choice, roll_out
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint, measured_as
 from unlatent.platform.store import Store
-from unlatent.platform.sweep_space import as_overrides
-from unlatent.platform.tuning import run_sweep
+from unlatent.platform.tuning.running import run_sweep
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def sweep(context: Context) -> Outputs:
     assert context.sweep, "the definition is checked when it is read"
     best = run_sweep(context.sweep, context.overrides)
     definition = load_sweep(context.sweep, context.overrides)
-    winner = {"shared": definition.overrides, "knobs": as_overrides(best.knobs)}
+    winner = {"shared": definition.overrides, "knobs": definition.overrides_of(best.knobs)}
     return Outputs({"sweep": definition.name, "best_trial": best.run_id, "winner": json.dumps(winner)})
 
 

@@ -59,6 +59,10 @@ class ClassifierNetwork(nn.Module):
         return features, self.scores(features)
 
 
+def classifier_name(dataset: Dataset) -> str:
+    return f"classifier:{dataset.hash}"
+
+
 def fit_classifier(dataset: Dataset, store: Store, minimum_accuracy: float) -> Extractor:
     """The data set's classifier, from the store or trained now; once, even if several processes ask.
 
@@ -113,7 +117,7 @@ def train_and_save(dataset: Dataset, store: Store) -> Extractor:
 
 def describe(dataset: Dataset, network: nn.Module, accuracy: float, sha256: str) -> Extractor:
     network.eval().requires_grad_(False)
-    return Extractor(network=network, accuracy=accuracy, name=f"classifier:{dataset.hash}", hash=sha256)
+    return Extractor(network=network, accuracy=accuracy, name=classifier_name(dataset), hash=sha256)
 
 
 def new_network(dataset: Dataset) -> ClassifierNetwork:

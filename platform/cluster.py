@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
 from dataclasses import dataclass
@@ -27,6 +28,11 @@ class ClusterConfig:
         return range(self.workers if self.min_workers is None else self.min_workers, self.workers + 1)
 
     def __post_init__(self) -> None:
+        if self.workers == 1 and self.gpus_per_trial > 1:
+            raise ValueError(
+                f"cluster.gpus_per_trial={self.gpus_per_trial:g}: a trial of one worker computes on one GPU; "
+                f"cluster.workers={self.gpus_per_trial:g} cluster.gpus_per_worker=1 gives it that many"
+            )
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
             raise ValueError(f"cluster.min_workers={self.min_workers} is not in 1 … cluster.workers={self.workers}")
         for name, least in (("workers", 1), ("max_failures", 0), ("gpus_per_worker", 0), ("gpus_per_trial", 0)):
@@ -37,8 +43,12 @@ class ClusterConfig:
                 raise ValueError(f"cluster.{name}={getattr(self, name)} is not above 0")
 
 
-def connect(config: ClusterConfig) -> None:
-    """Starts or joins Ray, unless this process already has."""
+def connect(config: ClusterConfig, nested: bool = False) -> None:
+    """Starts or joins Ray, unless this process already has.
+
+    With `nested`, trials may hold Ray Train runs: those free what they held, when their trial dies, by way of the
+    dashboard's API, which is started for it.
+    """
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` would upload the whole checkout
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # a report waits for this poll: 2 s by default
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process and an error line a run
@@ -56,9 +66,18 @@ def connect(config: ClusterConfig) -> None:
         ray.init(address=config.address, **quiet)
     else:
         # without the address, a Ray that happens to run on this machine would be joined
-        own: dict[str, Any] = {"address": "local", "include_dashboard": False}
+        own: dict[str, Any] = {"address": "local", **(with_dashboard() if nested else {"include_dashboard": False})}
         ray.init(num_cpus=config.cpus, object_store_memory=256 << 20, **own, **quiet)
     stop_on_sigterm()  # Ray has put a handler of its own there, which aborts
+
+
+def with_dashboard() -> dict[str, Any]:
+    """A dashboard of this Ray's own, named to all of its processes: they would not choose between two on a machine."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    named = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}
+    return {"include_dashboard": True, "dashboard_port": port, "runtime_env": {"env_vars": named}}
 
 
 def stop_on_sigterm() -> None:
@@ -82,23 +101,3 @@ def disconnect() -> None:
 
     if ray.is_initialized():
         ray.shutdown()
-
-
-def require(what: str, count: int, cpus: float, gpus: float) -> None:
-    """Raises ValueError, with the arithmetic, for what this cluster could never place."""
-    import ray
-
-    total = ray.cluster_resources()
-    for name, each in (("CPU", cpus), ("GPU", gpus)):
-        if count * each > total.get(name, 0):
-            needed = f"{count} × {each:g} = {count * each:g} {name}"
-            raise ValueError(f"{what} needs {needed}, and the whole cluster has {total.get(name, 0):g}")
-
-
-def worker_cpus(config: ClusterConfig) -> float:
-    """CPUs of one training worker."""
-    import ray
-
-    if config.cpus_per_worker is not None:
-        return config.cpus_per_worker
-    return max(1, int(ray.cluster_resources().get("CPU", 1) // config.workers))

@@ -58,12 +58,14 @@ def train(overrides: Overrides = None) -> None:
 def sweep(
     definition: Annotated[str, typer.Argument(help="A definition in sweeps/, or a .yaml file")],
     overrides: Overrides = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed before")] = False,
 ) -> None:
     """Run a sweep; the same command goes on with one that was cut off, and repeats no trial that is done."""
-    from unlatent.platform.tuning import run_sweep
+    from unlatent.platform.tuning.running import run_sweep
+    from unlatent.platform.tuning.space import described
 
-    best = run_sweep(definition, overrides or [])
-    display.say(f"best: {best.run_id}, {' '.join(f'{path}={value}' for path, value in best.knobs.items())}")
+    best = run_sweep(definition, overrides or [], retry_failed)
+    display.say(f"best: {best.run_id}, {described(best.knobs)}")
 
 
 @app.command(epilog="unlatent evaluate train-1a2b3c4d5e evaluation.samples=2000")

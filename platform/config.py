@@ -26,9 +26,10 @@ from unlatent.platform.datasets import DataConfig, bucket_step, buckets_of
 from unlatent.platform.evaluation import EvaluationConfig
 from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.optimization import TrainConfig
+from unlatent.platform.refusals import UnknownSettingError
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.store import Store
-from unlatent.platform.sweep_space import SweepConfig
+from unlatent.platform.tuning.space import SweepConfig
 
 CHOICES = Path(__file__).parent / "conf"
 COMPOSING = threading.Lock()
@@ -77,10 +78,6 @@ class Config:
                 f"train.accumulate={self.train.accumulate} does not divide a worker's share of a batch, {share} images "
                 f"with {named}"
             )
-
-
-class UnknownSettingError(ValueError):
-    """A key that the config does not have, or a value that cannot be its value."""
 
 
 def compose_config(overrides: Sequence[str]) -> Config:
@@ -158,7 +155,7 @@ def load_sweep(name: str, overrides: Sequence[str]) -> SweepConfig:
     except (OmegaConfBaseException, yaml.YAMLError) as error:
         raise UnknownSettingError(f"{path}: {first_line(error)}") from None
     assert isinstance(definition, SweepConfig)
-    for key in definition.knobs:
+    for key in definition.turned:
         if key not in keys():
             raise UnknownSettingError(f"{path}: sweep.knobs: {unknown(key)}")
     return definition

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import metrics, tables
-from unlatent.platform.classifier import fit_classifier, spread
+from unlatent.platform.classifier import classifier_name, fit_classifier, spread
 from unlatent.platform.datasets import Dataset
 from unlatent.platform.devices import device_name
 from unlatent.platform.features import Extractor, ImageStatistics, measure, pack, unpack
@@ -197,6 +197,11 @@ def prepare_extractor(store: Store, dataset: Dataset, config: EvaluationConfig) 
     if config.extractor == "inception":
         return open_inception(config.inception_file, config.download)
     return fit_classifier(dataset, store, config.minimum_accuracy)
+
+
+def extractor_name(config: EvaluationConfig, dataset: Dataset) -> str:
+    """By whose features a config measures images of a data set, as `evaluations` names it."""
+    return "inception" if config.extractor == "inception" else classifier_name(dataset)
 
 
 def split_of(dataset: Dataset, split: str) -> ImageSplit:

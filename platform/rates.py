@@ -14,7 +14,7 @@ import torch
 
 from unlatent.models import cost
 from unlatent.models.precision import autocast
-from unlatent.platform import cluster, tables
+from unlatent.platform import cluster, placement, tables
 from unlatent.platform.config import Config
 from unlatent.platform.devices import device_name, local_device, memory_bytes
 from unlatent.platform.learner import make_learner, train_step
@@ -74,9 +74,9 @@ def measure_on_ray(config: Config) -> list[dict[str, Any]]:
     import ray
 
     cluster.connect(config.cluster)
-    cpus, gpus = cluster.worker_cpus(config.cluster), config.cluster.gpus_per_worker
-    cluster.require("measuring", 1, cpus, gpus)
-    rows = ray.get(ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=0)(measure).remote(config))
+    need = placement.worker_need(config.cluster)
+    placement.require("measuring", 1, need)
+    rows = ray.get(ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)(measure).remote(config))
     tables.append(Store(config.store), "rates", rows)
     return rows
 

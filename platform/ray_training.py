@@ -3,12 +3,13 @@
 import contextlib
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import torch
 
-from unlatent.platform import checkpoints, cluster, runs, tables
+from unlatent.platform import checkpoints, cluster, placement, runs, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, from_yaml, to_yaml
 from unlatent.platform.crew import join
@@ -19,6 +20,8 @@ from unlatent.platform.starting import find_start
 from unlatent.platform.store import Store
 from unlatent.platform.tracking.packages import require
 from unlatent.platform.training import Worker, train
+
+Settings = dict[str, Any]  # what a worker is told, of plain values
 
 
 def train_on_ray(config: Config) -> str:
@@ -34,10 +37,13 @@ def train_on_ray(config: Config) -> str:
     require(config.train.trackers)
     say_start(store, run)
     cluster.connect(config.cluster)
-    cpus = cluster.worker_cpus(config.cluster)
-    cluster.require("training", config.cluster.worker_counts[0], cpus, config.cluster.gpus_per_worker)
+    need = placement.worker_need(config.cluster)
+    placement.require("training", config.cluster.worker_counts[0], need)
     with training_bar(store, run.run_id):
-        fit(config, store, run, cpus)
+        fit(run, store, need, train_worker, {"config": to_yaml(config), "identity": run.identity})
+    row = runs.find(store, run.run_id)
+    if row["status"] != "succeeded":
+        raise RuntimeError(f"{run.run_id} {row['status']}: {row['error'] or 'its workers ended before it did'}")
     return run.run_id
 
 
@@ -56,23 +62,27 @@ def say_start(store: Store, run: Run) -> None:
     say(f"{run.run_id}: {runs.beginning(run, checkpoint)}; {length}")
 
 
-def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
-    """Runs `train_worker` in each worker, restarting them if one dies.
+class TrainingFailedError(RuntimeError):
+    """A run's workers failed more often than they are restarted; its row says so."""
 
-    Raises what a worker raised, or what Ray says of the failure.
+
+def fit(run: Run, store: Store, need: placement.Need, work: Callable[[Settings], None], settings: Settings) -> None:
+    """Runs `work` in each worker, restarting them if one dies.
+
+    Raises TrainingFailedError with what a worker raised, or what Ray says of the failure.
     """
     import ray.train
     from ray.train.torch import TorchConfig, TorchTrainer
 
-    options = config.cluster
+    options = run.config.cluster
     trainer = TorchTrainer(
-        train_worker,
-        train_loop_config={"config": to_yaml(config), "identity": run.identity},
-        torch_config=TorchConfig(backend=None if options.gpus_per_worker else "gloo"),
+        work,
+        train_loop_config=settings,
+        torch_config=TorchConfig(backend=None if need.gpus else "gloo"),
         scaling_config=ray.train.ScalingConfig(
             num_workers=options.workers if options.min_workers is None else (options.min_workers, options.workers),
-            use_gpu=options.gpus_per_worker > 0,
-            resources_per_worker={"CPU": cpus, "GPU": options.gpus_per_worker},
+            use_gpu=need.gpus > 0,
+            resources_per_worker={"CPU": need.cpus, "GPU": need.gpus},
         ),
         run_config=ray.train.RunConfig(
             name=run.run_id,
@@ -90,10 +100,7 @@ def fit(config: Config, store: Store, run: Run, cpus: float) -> None:
         if row and row["status"] == "running":
             runs.end(store, row, "failed", last_line(error))
         why = row["error"] if row and row["status"] == "failed" else None
-        raise RuntimeError(f"{run.run_id} failed: {why or last_line(error)}") from error
-    row = runs.find(store, run.run_id)
-    if row["status"] != "succeeded":
-        raise RuntimeError(f"{run.run_id} {row['status']}: {row['error'] or 'its workers ended before it did'}")
+        raise TrainingFailedError(f"{run.run_id} failed: {why or last_line(error)}") from error
 
 
 @contextlib.contextmanager
@@ -114,27 +121,32 @@ def last_line(error: Exception) -> str:
     return [type(error).__name__, *str(error).strip().splitlines()][-1]
 
 
-def train_worker(settings: dict[str, Any]) -> None:
+def train_worker(settings: Settings) -> None:
     """What each Ray Train worker runs."""
     import ray.train
-    import ray.train.torch
 
     config = from_yaml(settings["config"])
     store = Store(config.store)
-    context = ray.train.get_context()
 
     def report(checkpoint: Checkpoint | None) -> None:
         """Ray Train's barrier; the checkpoint itself is in the store already."""
         ray.train.report({"images_seen": checkpoint.images_seen} if checkpoint else {})
 
-    worker = Worker(
-        crew=join(context.get_world_rank(), context.get_world_size()),
-        device=ray.train.torch.get_device(),
-        wrap=ray.train.torch.prepare_model,
-        report=report,
-    )
-    torch.set_float32_matmul_precision("high")
     run = plan_run(config, open_dataset(config.data, store))
     runs.require_identity(run, settings["identity"])
     with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
-        train(run, store, worker)
+        train(run, store, replace(this_worker(), report=report))
+
+
+def this_worker() -> Worker:
+    """The worker of Ray Train's that this process is."""
+    import ray.train
+    import ray.train.torch
+
+    context = ray.train.get_context()
+    torch.set_float32_matmul_precision("high")
+    return Worker(
+        crew=join(context.get_world_rank(), context.get_world_size()),
+        device=ray.train.torch.get_device(),
+        wrap=ray.train.torch.prepare_model,
+    )

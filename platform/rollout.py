@@ -5,7 +5,7 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from unlatent.platform import checkpoints, cluster, tables
+from unlatent.platform import checkpoints, cluster, placement, tables
 from unlatent.platform.config import Config
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.runs import last_checkpoint
@@ -49,7 +49,7 @@ def roll_out(config: Config, choice: Choice) -> str:
     checkpoint = checkpoints.find(store, choice.path)
     checkpoints.verify(store, checkpoint)
     cluster.connect(config.cluster)
-    cluster.require("the endpoint", 1, config.serve.cpus, config.serve.gpus)
+    placement.require("the endpoint", 1, placement.Need(config.serve.cpus, config.serve.gpus))
     row: dict[str, Any] = {
         "deployment_id": uuid.uuid4().hex[:10],
         "run_id": checkpoint.run_id,

@@ -58,17 +58,25 @@ class Run:
 
 def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
     """Fits the config to its dataset and names the run: `train.run`, or by the hash of all that decides its result."""
+    config = fitted(config, dataset)
+    train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
+    identity = flatten({"model": asdict(config.model), "data": {"hash": dataset.hash}, "train": train})
+    run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
+    return Run(run_id, config, dataset, identity, sweep)
+
+
+def fitted(config: Config, dataset: Dataset) -> Config:
+    """The config with the network that takes a dataset's images.
+
+    Raises ValueError where no such network can be.
+    """
     model = replace(
         config.model, image_size=dataset.image_size, channels=dataset.channels, classes=len(dataset.classes)
     )
     if config.model.condition == "text":
         raise ValueError(f"model.condition=text needs captions, and data.kind={config.data.kind} has classes alone")
     config.train.alignment.require_block(model.patch_depth)
-    fitted = replace(config, model=model)
-    train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
-    identity = flatten({"model": asdict(fitted.model), "data": {"hash": dataset.hash}, "train": train})
-    run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
-    return Run(run_id, fitted, dataset, identity, sweep)
+    return replace(config, model=model)
 
 
 def beginning(run: Run, checkpoint: Checkpoint | None) -> str:
@@ -134,7 +142,7 @@ def begin(store: Store, run: Run, device: str, workers: int = 1) -> dict[str, An
         return write_first_row(store, run, device, workers)
 
 
-def write_first_row(store: Store, run: Run, device: str, workers: int) -> dict[str, Any]:
+def write_first_row(store: Store, run: Run, device: str, workers: int = 1) -> dict[str, Any]:
     store.write_bytes(identity_path(run.run_id), json.dumps(run.identity).encode())
     before = tables.row(store, "runs", run.run_id) or {}
     row: dict[str, Any] = dict.fromkeys(RUNS)

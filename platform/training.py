@@ -86,8 +86,8 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     feed.resume(learner.images_seen)
     if leads and checkpoint:
         runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run.run_id)})
-    if checkpoint and learner.images_seen >= config.total_images:
-        worker.report(checkpoint)  # it was cut off between its last checkpoint and what was to be made of it
+    if checkpoint and (worker.reports_at_once or learner.images_seen >= config.total_images):
+        worker.report(checkpoint)  # it may have been cut off between that checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     split = run.dataset.train
     order = split.order(config.seed, config.batch_size)

@@ -14,8 +14,8 @@ from ray import serve
 from ray.serve.config import HTTPOptions
 from ray.serve.schema import LoggingConfig
 
-from unlatent.platform.cluster import require
 from unlatent.platform.generation import load_model
+from unlatent.platform.placement import Need, require
 from unlatent.platform.serving.app import create_app
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.generator import SerialGenerator
@@ -67,7 +67,7 @@ def start(config: ServeConfig, store: Store, checkpoint: str) -> str:
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     require_free_port(config.host, config.port)
-    require("the endpoint", 1, config.cpus, config.gpus)
+    require("the endpoint", 1, Need(config.cpus, config.gpus))
     deployment = serve.deployment(
         serve.ingress()(Endpoint),
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},

@@ -1,0 +1,146 @@
+"""A sweep on Ray Tune: trials that have ended are not repeated, and the failure of one does not end the others.
+
+What a scheduler and a search know follows from the tables. After the death of its process, the same command takes it
+from there, and goes on with the trials that were running.
+"""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from unlatent.platform import cluster, placement
+from unlatent.platform.display import live_table, say, show_table
+from unlatent.platform.evaluation import require_measurable
+from unlatent.platform.ray_training import last_line
+from unlatent.platform.tracking.packages import require
+from unlatent.platform.tuning.crew_trial import run_crew_trial
+from unlatent.platform.tuning.definition import describe, refuse_changed_definition
+from unlatent.platform.tuning.plan import Sweep, Trial, plan_sweep
+from unlatent.platform.tuning.results import Results
+from unlatent.platform.tuning.rows import begin, finish, point_rows, settle
+from unlatent.platform.tuning.trial import run_trial
+
+# What the process around a Ray Train run holds: something, as Tune wants it, but no CPU that a worker may need.
+HOLDER = {"cpu": 0, "memory": 1}
+
+
+def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -> Trial:
+    """Runs what is left of a sweep. Returns its best trial: the best run of the point with the best mean.
+
+    Raises ValueError for a changed definition under the same name and for trials that could never be placed, before
+    anything starts; RuntimeError if no trial succeeded.
+    """
+    started = time.monotonic()
+    sweep = plan_sweep(name, overrides)
+    require(sweep.config.train.trackers)
+    refuse_changed_definition(sweep)
+    results = Results(sweep)
+    study = recalled_study(sweep, results, retry_failed)
+    scheduler = recalled_scheduler(sweep, results)
+    waiting = [trial for trial in sweep.trials if not results.has_ended(trial, retry_failed)]
+    for line in [*describe(sweep), *done_before(results)]:
+        say(line)
+    require_measurable(sweep.store, sweep.dataset, sweep.config.evaluation)
+    left = len(waiting) + sweep.planned - len(sweep.trials)
+    if left:
+        options = sweep.config.cluster
+        cluster.connect(options, nested=options.workers > 1)
+        placement.require("a trial", options.workers, placement.trial_need(options))
+    row = begin(sweep)
+    if left:
+        settle(results, {}, stopped_by(scheduler))  # of an execution that died before it could
+        waiting = [trial for trial in waiting if not results.has_ended(trial, retry_failed)]
+        run_trials(results, waiting, study, scheduler)
+    best = finish(results, row, time.monotonic() - started)
+    show_table(point_rows(results), f"sweep {sweep.definition.name}: {sweep.definition.metric} of each point")
+    return best
+
+
+def recalled_study(sweep: Sweep, results: Results, retry_failed: bool) -> Any:
+    """What proposes points, as far as it had come, or None where all are known."""
+    if sweep.definition.search != "optuna":
+        results.recall()
+        return None
+    require_optuna()
+    from unlatent.platform.tuning.study import Study
+
+    study = Study(sweep)
+    study.recall(results, retry_failed)
+    return study
+
+
+def require_optuna() -> None:
+    try:
+        import optuna  # noqa: F401
+    except ImportError:
+        raise ValueError(
+            "sweep.search=optuna needs the package optuna; pip install 'unlatent[optuna]' would do"
+        ) from None
+
+
+def recalled_scheduler(sweep: Sweep, results: Results) -> Any:
+    """What decides which trials go on, knowing what it knew."""
+    from ray.tune.schedulers import FIFOScheduler
+
+    from unlatent.platform.tuning.halving import Halving
+
+    if sweep.definition.scheduler == "fixed":
+        return FIFOScheduler()
+    scheduler = Halving(sweep.definition, sweep.budget)
+    for measured in results.heard:
+        scheduler.recall(measured)
+    return scheduler
+
+
+def stopped_by(scheduler: Any) -> dict[str, str]:
+    """Which trials a scheduler has stopped, and why: run_id -> reason."""
+    reasons: dict[str, str] = getattr(scheduler, "stopped", {})
+    return reasons
+
+
+def done_before(results: Results) -> list[str]:
+    """How far earlier executions came, in a line, if there were any."""
+    states = [results.status(trial) for trial in results.sweep.trials]
+    counts = {state: states.count(state) for state in ("succeeded", "stopped_early", "failed") if state in states}
+    if not counts:
+        return []
+    done = ", ".join(f"{number} {state.replace('_', ' ')}" for state, number in counts.items())
+    return [f"done before: {done}" + ("; --retry-failed tries those again" if "failed" in counts else "")]
+
+
+def run_trials(results: Results, waiting: list[Trial], study: Any, scheduler: Any) -> None:
+    """Hands trials to Ray Tune until none is left."""
+    from ray import tune
+
+    from unlatent.platform.tuning.search import Listener, Search
+
+    sweep, options = results.sweep, results.sweep.config.cluster
+    need = placement.trial_need(options)
+    if options.workers > 1:
+        work = tune.with_resources(run_crew_trial, HOLDER)
+    else:
+        work = tune.with_resources(run_trial, {"cpu": need.cpus, "gpu": need.gpus})
+    listener = Listener(results)
+    tuner = tune.Tuner(
+        work,
+        tune_config=tune.TuneConfig(
+            search_alg=Search(sweep, waiting, study),
+            scheduler=scheduler,
+            num_samples=len(waiting) + sweep.planned - len(sweep.trials),
+            max_concurrent_trials=placement.concurrent_trials(options, sweep.definition.max_concurrent),
+            reuse_actors=True,  # 0.2 s a trial instead of 2
+            trial_dirname_creator=lambda trial: trial.trial_id,
+        ),
+        run_config=tune.RunConfig(
+            name=sweep.definition.name,
+            storage_path=sweep.store.inside("artifacts/ray"),
+            storage_filesystem=sweep.store.files,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=options.max_failures),
+            callbacks=[listener],
+        ),
+    )
+    with live_table(listener.rows, f"sweep {sweep.definition.name}"):
+        grid = tuner.fit()
+        errors = {result.config["trial"]["run_id"]: last_line(result.error) for result in grid if result.error}
+        settle(results, errors, stopped_by(scheduler))

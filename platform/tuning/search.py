@@ -1,0 +1,65 @@
+"""Which trial comes next, as Ray Tune asks for it."""
+
+from typing import Any
+
+from ray import tune
+from ray.tune.search import Searcher
+
+from unlatent.platform.tuning.budget import Measured
+from unlatent.platform.tuning.halving import run_of
+from unlatent.platform.tuning.plan import Sweep, Trial
+from unlatent.platform.tuning.results import Results
+from unlatent.platform.tuning.rows import trial_rows
+from unlatent.platform.tuning.study import Study
+from unlatent.platform.tuning.trial import settings_of
+
+
+class Search(Searcher):
+    """Hands out the trials that are left, and after them those of points that are proposed, if a study proposes any."""
+
+    def __init__(self, sweep: Sweep, waiting: list[Trial], study: Study | None = None) -> None:
+        super().__init__()
+        self.sweep, self.waiting, self.study = sweep, list(waiting), study
+        self.trials: dict[str, Trial] = {}  # Tune's id -> the trial
+
+    def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
+        return True
+
+    def suggest(self, trial_id: str) -> Any:
+        if not self.waiting and self.study:
+            self.waiting = self.study.next_trials()
+        if not self.waiting:
+            return Searcher.FINISHED
+        self.trials[trial_id] = self.waiting.pop(0)
+        return {"trial": settings_of(self.sweep, self.trials[trial_id])}
+
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        trial = self.trials.pop(trial_id)
+        if self.study:
+            self.study.hear(trial, None if error else result)
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: all that it knows is in the tables."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing, as of `save`."""
+
+
+class Listener(tune.Callback):
+    """Keeps what is known of the trials up to date while they run."""
+
+    def __init__(self, results: Results) -> None:
+        self.results = results
+        self.running: set[str] = set()
+
+    def rows(self) -> list[dict[str, str]]:
+        for run_id in tuple(self.running):
+            self.results.refresh(run_id)
+        return trial_rows(self.results)
+
+    def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        self.running.add(run_of(trial))
+
+    def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **i: Any) -> None:
+        value = result[self.results.sweep.definition.metric]
+        self.results.hear(Measured(run_of(trial), result["spent"], value))

@@ -1,0 +1,83 @@
+"""What runs in a trial's process: the training loop, measured where trials are compared.
+
+One worker is the trial's process itself, which is used for trial after trial: 0.2 s each, where a Ray Train run in each
+costs seconds and some GB. Several workers are a Ray Train run; see `crew_trial`.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.config import from_yaml, to_yaml
+from unlatent.platform.datasets import open_dataset
+from unlatent.platform.devices import local_device
+from unlatent.platform.evaluation import evaluate_checkpoint
+from unlatent.platform.generation import load_model
+from unlatent.platform.runs import Run, plan_run
+from unlatent.platform.store import Store
+from unlatent.platform.training import Worker, train
+from unlatent.platform.tuning.budget import Budget
+from unlatent.platform.tuning.plan import Sweep, Trial
+from unlatent.platform.tuning.space import COSTS
+
+Settings = dict[str, Any]  # of a trial, as Tune hands them to its process
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial as its processes see it."""
+
+    run: Run
+    store: Store
+    budget: Budget
+    metrics: list[str]  # the objective, and the second one where that is a metric
+
+    def spent(self, checkpoint: Checkpoint | None) -> float | None:
+        """What the trial has spent at a checkpoint at which trials are compared."""
+        return self.budget.spent(self.run.config.train, checkpoint.images_seen) if checkpoint else None
+
+    def measure(self, checkpoint: Checkpoint | None) -> dict[str, float] | None:
+        """What Tune is told of a checkpoint at which trials are compared; out of the table if it is there already."""
+        spent = self.spent(checkpoint)
+        if checkpoint is None or spent is None:
+            return None
+        config = self.run.config
+        model = load_model(self.store, checkpoint.path, config.evaluation.weights, local_device())
+        rows = evaluate_checkpoint(self.store, model, self.run.dataset, config.evaluation, config.sampler)
+        values = {row["metric"]: row["value"] for row in rows}
+        return {"spent": spent} | {name: values[name] for name in self.metrics}
+
+
+def settings_of(sweep: Sweep, trial: Trial) -> Settings:
+    """A trial's settings, of plain values."""
+    definition, budget = sweep.definition, sweep.budget
+    second = [definition.against] if definition.against and definition.against not in COSTS else []
+    return {
+        "run_id": trial.run_id,
+        "config": to_yaml(trial.run.config),
+        "sweep": definition.name,
+        "budget": {"unit": budget.unit, "total": budget.total, "rungs": budget.rungs},
+        "metrics": [definition.metric, *second],
+    }
+
+
+def task_of(given: Settings) -> Task:
+    config = from_yaml(given["config"])
+    store = Store(config.store)
+    run = plan_run(config, open_dataset(config.data, store), given["sweep"])
+    return Task(run, store, Budget(**given["budget"]), given["metrics"])
+
+
+def run_trial(settings: dict[str, Settings]) -> None:
+    """What Ray Tune runs: a trial of one worker, to its end or until its scheduler stops it."""
+    from ray import tune
+
+    task = task_of(settings["trial"])
+
+    def report(checkpoint: Checkpoint | None) -> None:
+        if measured := task.measure(checkpoint):
+            tune.report(measured)
+
+    with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
+        train(task.run, task.store, Worker(report=report, reports_at_once=True))
