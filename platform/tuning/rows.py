@@ -50,8 +50,9 @@ def settle(results: Results, errors: dict[str, str], reasons: dict[str, str]) ->
             row = row or runs.write_first_row(store, trial.run, device="")  # it did not come so far as to write one
             runs.end(store, row, "failed", errors[trial.run_id])
         if row and trial.run_id in reasons and row["status"] != "succeeded" and not row["stopped_because"]:
-            row["stopped_because"] = reasons[trial.run_id]
-            runs.end(store, row, "stopped_early")
+            if row["status"] != "stopped_early":
+                runs.end(store, row, "stopped_early")
+            runs.update(store, row, {"stopped_because": reasons[trial.run_id]})
         results.refresh(trial.run_id)
 
 
