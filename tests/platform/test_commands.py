@@ -67,8 +67,8 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(unlatent, tmp_path, arg
 
 def test_every_command_has_help_with_an_example(unlatent):
     listed = unlatent("--help").stdout
-    commands = ["train", "sweep", "evaluate", "generate", "serve", "results", "runs", "report", "run", "plan", "config"]
-    for command in commands:
+    commands = ["train", "sweep", "evaluate", "generate", "serve", "results", "runs", "diff", "report"]
+    for command in [*commands, "run", "plan", "config"]:
         assert command in listed
         assert f"unlatent {command} " in unlatent(command, "--help").stdout or command == "serve"
 
@@ -77,6 +77,15 @@ def test_config_prints_what_a_command_would_use(unlatent, tmp_path):
     done = unlatent("config", "train", "model.patch_size=2", f"store={tmp_path}")
 
     assert "patch_size: 2" in done.stdout and f"store: {tmp_path}" in done.stdout
+
+
+def test_config_knows_every_command_by_the_name_that_one_types(unlatent):
+    for command in ("train", "import", "results", "runs", "diff"):
+        assert unlatent("config", command).returncode == 0
+
+    done = unlatent("config", "dance")
+
+    assert done.returncode == 2 and "'dance' is not one of the commands train, sweep," in done.stderr
 
 
 def test_results_filters_sorts_and_exports(unlatent, store, row_of, tmp_path):
