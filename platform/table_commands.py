@@ -11,46 +11,80 @@ from unlatent.platform import display
 from unlatent.platform.commands import Overrides
 
 CHANGING = ("runs", "sweeps", "steps", "events")  # tables whose rows may be written again while a run or sweep goes on
+ROWS_ON_A_TERMINAL = 50
+
+TableName = Annotated[
+    str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
+]
 
 commands = typer.Typer()
 
 
 @commands.command(
-    epilog="unlatent results runs --where \"status == 'succeeded'\" --sort forward_gflops --columns run_id,loss"
+    epilog="unlatent results runs --where \"status == 'succeeded'\" --sort forward_gflops --columns run_id,loss\n\n"
+    'unlatent results runs --best fid --where "samples == 500" --limit 10'
 )
 def results(
-    table: Annotated[
-        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
-    ],
+    table: TableName,
     overrides: Overrides = None,
     where: Annotated[str | None, typer.Option(help="A condition, as pandas' DataFrame.query takes it")] = None,
     sort: Annotated[str | None, typer.Option(help="A column; -column sorts downwards")] = None,
+    best: Annotated[
+        str | None,
+        typer.Option(
+            help="A metric, such as fid: `evaluations`, or `runs` by their last checkpoint, the best first; "
+            "refused for rows that were measured in different ways"
+        ),
+    ] = None,
+    by: Annotated[str | None, typer.Option(help="With --best, `point`: mean and deviation over runs' seeds")] = None,
     columns: Annotated[str | None, typer.Option(help="Column names, with commas")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to print; exports take all")] = 50,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Rows; 50 on a terminal and all in exports, unless given")
+    ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print as JSON, a row a line")] = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print as CSV")] = False,
     parquet: Annotated[Path | None, typer.Option(help="Write as one Parquet file")] = None,
 ) -> None:
-    """Print, filter, sort and export a results table."""
-    from unlatent.platform import listing, lost_runs, tables
+    """Print, filter, sort, rank and export a results table."""
+    from unlatent.platform import listing, lost_runs, ranking, tables
     from unlatent.platform.config import compose_config
     from unlatent.platform.store import Store
 
+    if best and sort:
+        raise ValueError(f"--best {best} puts rows into an order, and so does --sort {sort}; give one of them")
+    if by and not best:
+        raise ValueError(f"--by {by} needs --best METRIC; --best fid would do")
     store = Store(compose_config(overrides or []).store)
     tables.require_table(table)
     tables.require_results(store)
     lost_runs.mark_lost(store)
-    rows = listing.narrow(tables.read(store, table), where, sort, columns.split(",") if columns else None)
+    if best:
+        ranked = ranking.rank(store, table, best, where, by)
+        rows, shown, said = ranked.rows, ranking.shown(table, best, by), ranking.remarks(ranked, best)
+    else:
+        rows, shown, said = listing.narrow(tables.read(store, table), where, sort, None), listing.SHOWN[table], []
+    wanted = columns.split(",") if columns else None
+    rows = listing.narrow(rows, None, None, wanted)
+    if parquet or json or csv:
+        export(rows.head(limit or len(rows)), json, parquet)
+        return
+    first = rows.head(limit or ROWS_ON_A_TERMINAL)
+    title = f"{table} by {best}, the best first" if best else table
+    texts = listing.for_terminal(first, wanted or shown.split())
+    display.show_table(texts, f"{title}: {len(first)} of {len(rows)} rows")
+    for line in said:
+        display.say(line)
+
+
+def export(rows: pd.DataFrame, json: bool, parquet: Path | None) -> None:
+    """Into a Parquet file, or as JSON or CSV to where the output goes."""
     if parquet:
         rows.to_parquet(parquet, index=False)
         display.say(f"{len(rows)} rows in {parquet}")
     elif json:
         sys.stdout.write(rows.to_json(orient="records", lines=True, date_format="iso"))
-    elif csv:
-        rows.to_csv(sys.stdout, index=False)
     else:
-        shown = listing.for_terminal(rows.head(limit), table, chosen=columns is not None)
-        display.show_table(shown, f"{table}: {min(limit, len(rows))} of {len(rows)} rows")
+        rows.to_csv(sys.stdout, index=False)
 
 
 @commands.command("runs", epilog="unlatent runs store=s3://bucket/store --limit 5")
@@ -74,9 +108,7 @@ def runs_(
 
 @commands.command(epilog="unlatent compact steps")
 def compact(
-    table: Annotated[
-        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
-    ],
+    table: TableName,
     overrides: Overrides = None,
 ) -> None:
     """Merge a table's many small files into one; readers see every row once, all the while."""
