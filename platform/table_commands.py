@@ -1,6 +1,7 @@
 """`unlatent results`, `runs`, `diff`, `report` and `compact`: what the tables say, and how they are kept."""
 
 import sys
+from json import dumps
 from pathlib import Path
 from typing import Annotated
 
@@ -104,6 +105,34 @@ def runs_(
     running = rows["run_id"][rows["status"] == "running"]
     states = {name: state for name in running if (state := progress.latest(store, name))}
     display.show_table(listing.run_texts(rows, states)[:limit], f"{min(limit, len(rows))} of {len(rows)} runs")
+
+
+@commands.command(epilog="unlatent diff digits-27e60beeb3 digits-90a62468e1")
+def diff(
+    first: Annotated[str, typer.Argument(help="A run's id")],
+    second: Annotated[str, typer.Argument(help="Another's")],
+    overrides: Overrides = None,
+    every: Annotated[bool, typer.Option("--all", help="What is the same in both, too")] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON, a row a line")] = False,
+) -> None:
+    """Compare two runs: the settings that differ, where each comes from, what it cost, and its metrics."""
+    from unlatent.platform import comparison, lost_runs, tables
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.store import Store
+
+    store, runs = Store(compose_config(overrides or []).store), (first, second)
+    tables.require_results(store)
+    lost_runs.mark_lost(store)
+    lines = comparison.compare(store, *runs)
+    if json:
+        rows = [line.as_row() for line in lines if every or line.differs or line.part == "metric"]
+        sys.stdout.write("".join(f"{dumps(row)}\n" for row in rows))
+        return
+    for title, table, remarks in comparison.as_said(lines, runs, every):
+        if table:
+            display.show_table(table, title)
+        for line in remarks if table else [title, *remarks]:
+            display.say(line)
 
 
 @commands.command(epilog="unlatent compact steps")
