@@ -45,14 +45,14 @@ def rank(store: Store, table: str, metric: str, where: str | None = None, by: st
     if measured.empty:
         asked = f" with {where}" if where else ""
         raise ValueError(f"no row of {table}{asked} has a {metric}; `unlatent evaluate RUN` measures one")
-    require_alike(measured, metric, depends_on, where)
     ended = measured[measured["status"] == "succeeded"] if by else measured
     if ended.empty:
         raise ValueError(f"none of {len(measured)} runs with a {metric} has succeeded: there is no mean over seeds yet")
+    require_alike(ended, metric, depends_on, where)
     ordered = ended.sort_values(value, ascending=DIRECTIONS[metric] == "min", kind="stable", ignore_index=True)
     return Ranking(
         rows=over_seeds(ordered, metric) if by else ordered,
-        measured={name: measured[name].iloc[0] for name in depends_on},
+        measured={name: ordered[name].iloc[0] for name in depends_on},
         unmeasured=len(rows) - len(measured),
         unfinished=len(measured) - len(ended),
     )

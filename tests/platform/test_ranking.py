@@ -172,6 +172,15 @@ def test_runs_that_did_not_come_to_their_end_are_in_no_mean(store, measured):
         rank(store, "runs", "fid", "status != 'succeeded'", by="point")
 
 
+def test_a_run_that_is_in_no_mean_may_have_been_measured_otherwise(store, measured):
+    measured("a", 2.0, point="a")
+    measured("b", 1.0, {"samples": 50}, point="b", status="running")
+
+    ranking = rank(store, "runs", "fid", by="point")
+
+    assert list(ranking.rows["run_id"]) == ["a"] and ranking.measured["samples"] == 100
+
+
 def test_runs_from_before_there_were_points_are_points_of_their_own(store, measured):
     for name in ("old", "older"):
         measured(name, 1.0, point=None, seed=None)
