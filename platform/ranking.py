@@ -133,7 +133,7 @@ def shown(table: str, metric: str, by: str | None) -> str:
     """The columns that say most about rows that have been ranked."""
     if table == "evaluations":
         return "run_id images_seen metric value checkpoint"
-    knobs = "patch_size window attention forward_gflops"
+    knobs = "patch_size window attention forward_gflops images_seen"
     return f"point {metric} {metric}_deviation seeds {knobs} run_id" if by else f"run_id {metric} {knobs} status"
 
 
