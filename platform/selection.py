@@ -94,5 +94,5 @@ def best_of_run(store: Store, run_id: str, metric: str, count: int) -> set[str]:
 def differences(rows: pd.DataFrame, depends_on: Sequence[str] = COMPARABLE_IN) -> str:
     """What rows that were measured in different ways differ in."""
     differing = [column for column in depends_on if rows[column].nunique(dropna=False) > 1]
-    values = {name: ", ".join(sorted(map(str, rows[name].unique()))) for name in differing}
+    values = {name: ", ".join(map(str, rows[name].drop_duplicates().sort_values())) for name in differing}
     return "they differ in " + "; ".join(f"{name}: {found}" for name, found in values.items())

@@ -209,7 +209,7 @@ def test_on_a_terminal_what_is_the_same_is_left_out_unless_asked_for(store, begu
     assert {"provenance": "host", "a": "one", "b": "one", "difference": ""} in all_provenance[1]
     assert outcome == ("outcome: 0 of 11 differ", [], [])
     assert metric[1] == [{"metric": "kid", "a": "1", "b": "1", "difference": ""}]
-    assert metric[2] == ["fid: measured in different ways: they differ in samples: 100, 50"]
+    assert metric[2] == ["fid: measured in different ways: they differ in samples: 50, 100"]
 
 
 @pytest.mark.parametrize(

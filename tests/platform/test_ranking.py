@@ -110,7 +110,7 @@ def test_other_metrics_and_earlier_checkpoints_may_have_been_measured_otherwise(
     tables.append(store, "evaluations", [earlier])
 
     assert list(rank(store, "runs", "fid").rows["fid"]) == [3.0]
-    with pytest.raises(ValueError, match="samples: 100, 7"):
+    with pytest.raises(ValueError, match="samples: 7, 100"):
         rank(store, "evaluations", "fid")
 
 
@@ -194,7 +194,7 @@ def test_seeds_measured_in_different_ways_are_never_averaged(store, measured):
     measured("a", 1.0, point="a", seed=0)
     measured("b", 2.0, {"samples": 50}, point="a", seed=1)
 
-    with pytest.raises(ValueError, match="samples: 100, 50"):
+    with pytest.raises(ValueError, match="samples: 50, 100"):
         rank(store, "runs", "fid", by="point")
 
 

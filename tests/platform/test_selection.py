@@ -48,7 +48,7 @@ def test_rows_that_differ_in_what_they_depend_on_are_refused_by_name(store, meas
     measured("a", 3.0)
     measured("b", 1.0, samples=50, steps=10)
 
-    with pytest.raises(ValueError, match="samples: 100, 50; steps: 10, 20"):
+    with pytest.raises(ValueError, match="samples: 50, 100; steps: 10, 20"):
         best_checkpoint(store, "fid")
     assert best_checkpoint(store, "fid", {"samples": 100})["run_id"] == "a"
 
