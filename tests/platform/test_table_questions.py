@@ -12,9 +12,14 @@ import pytest
 
 from unlatent.platform import tables
 from unlatent.platform.schemas import TABLES
+from unlatent.platform.selection import COMPARABLE_IN
 
 DOC = Path(__file__).parents[2] / "docs" / "tables.md"
-YOUNGER = {"runs": ["stopped_because", "seed"], "steps": ["alignment_loss", "mfu"], "evaluations": ["precision"]}
+YOUNGER = {
+    "runs": ["stopped_because", "seed"],
+    "steps": ["alignment_loss", "mfu"],
+    "evaluations": ["extractor_accuracy"],
+}
 TRAINED = "train-188d05f1b4"
 CHECKPOINT = f"checkpoints/{TRAINED}/000000048000"
 
@@ -87,7 +92,8 @@ def run_rows(noon) -> list[dict[str, Any]]:
 
 def evaluation_rows() -> list[dict[str, Any]]:
     way = {"metric": "fid", "weights": "ema", "sampler": "ab2", "steps": 12, "guidance": 2.0, "reference": "r"}
-    way |= {"feature_extractor": "classifier:d", "precision": "fp32"}
+    way |= {"feature_extractor": "classifier:d", "precision": "fp32", "shift": 1.0, "extractor_accuracy": 0.9}
+    way |= {"guidance_low": 0.1, "guidance_high": 0.9}
 
     def row(run_id: str, value: float, images: int = 16_000, last: bool = True, **more: Any) -> dict[str, Any]:
         of_hash = f"last of {run_id}" if last else f"{images} of {run_id}"
@@ -164,12 +170,13 @@ def plain(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
+WAY = ("classifier:d", "r", "ema", "fp32", "ab2", 12, 1.0, 2.0, 0.1, 0.9)
 EXPECTED = {
     WAYS: [
-        ("classifier:d", "r", "ema", "ab2", 12, 2.0, 100, 0, 1, 1),
-        ("classifier:d", "r", "ema", "ab2", 12, 2.0, 100, 1, 1, 1),
-        ("classifier:d", "r", "ema", "ab2", 12, 2.0, 500, 0, 7, 9),
-        ("classifier:d", "r", "ema", "ab2", 12, 2.0, 500, 1, 1, 1),
+        (*WAY, 100, 0, 1, 1),
+        (*WAY, 100, 1, 1, 1),
+        (*WAY, 500, 0, 7, 9),
+        (*WAY, 500, 1, 1, 1),
     ],
     "Which patch size and window won, and at what cost?": [
         (4, 1, True, 0.010, 480.0, 1.0),
@@ -239,6 +246,11 @@ def test_every_question_is_answered_in_both_and_has_an_answer_here():
         assert [language for language, _ in BLOCKS[question]] == ["python", "sql"], question
 
 
+def test_the_ways_of_measuring_are_told_by_all_that_a_value_depends_on(filled):
+    for frame in answers(WAYS):
+        assert set(frame.columns) == {*COMPARABLE_IN, "runs", "checkpoints"}
+
+
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_pandas_and_duckdb_give_the_right_answer(filled, question):
     in_pandas, in_sql = answers(question)
@@ -270,7 +282,15 @@ def test_columns_that_the_first_file_lacks_are_there_in_both_readers_and_null_in
     assert set(YOUNGER[table]) & set(pd.read_parquet(f"store/results/{table}").columns) == set(), "why the doc says so"
 
 
-def test_what_a_row_is_that_was_merged_and_changed_since_is_there_once(filled):
+def test_a_store_without_pipelines_can_be_asked_too(filled):
+    filled.delete("results/pipeline_steps")
+
+    in_pandas, in_sql = answers("Which patch size and window won, and at what cost?")
+
+    assert len(in_pandas) == len(in_sql) == 3
+
+
+def test_a_row_that_was_merged_and_has_changed_since_is_there_once(filled):
     changed = tables.row(filled, "runs", "digits-22") | {"status": "failed", "error": "looked at again"}
     tables.replace(filled, "runs", changed)
 
