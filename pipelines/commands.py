@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from unlatent.platform import display
+from unlatent.platform import display, table_commands
 from unlatent.platform.commands import Overrides, app
 from unlatent.platform.data_commands import data
 
+app.add_typer(table_commands.commands)
 app.add_typer(data, name="data")
 
 Name = Annotated[str, typer.Argument(help="A pipeline in pipelines/, or a .yaml file")]
@@ -53,7 +54,8 @@ def config(
     """Print the resolved config of any command, as YAML. Runs nothing."""
     from unlatent.pipelines.resolved import resolved_config
 
-    known = [each.callback.__name__ for each in app.registered_commands if each.callback]
+    commands = [*app.registered_commands, *table_commands.commands.registered_commands]
+    known = [each.name or each.callback.__name__ for each in commands if each.callback]
     if command not in known:
         raise ValueError(f"{command!r} is not one of the commands {', '.join(known)}")
     typer.echo(resolved_config(command, arguments or []), nl=False)

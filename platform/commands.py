@@ -1,17 +1,13 @@
 """The command line: one stage each. Every command takes config overrides, as `train.batch_size=64`."""
 
 import contextlib
-import sys
 import threading
 from pathlib import Path
 from typing import Annotated, Any
 
-import pandas as pd
 import typer
 
 from unlatent.platform import display
-
-CHANGING = ("runs", "sweeps", "steps", "events")  # tables whose rows may be written again while a run or sweep goes on
 
 Overrides = Annotated[list[str] | None, typer.Argument(help="Config overrides, such as train.batch_size=64")]
 
@@ -194,106 +190,3 @@ def serve(overrides: Overrides = None) -> None:
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
     display.say("\nthe endpoint is closed")
-
-
-@app.command(
-    epilog="unlatent results runs --where \"status == 'succeeded'\" --sort forward_gflops --columns run_id,loss"
-)
-def results(
-    table: Annotated[
-        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
-    ],
-    overrides: Overrides = None,
-    where: Annotated[str | None, typer.Option(help="A condition, as pandas' DataFrame.query takes it")] = None,
-    sort: Annotated[str | None, typer.Option(help="A column; -column sorts downwards")] = None,
-    columns: Annotated[str | None, typer.Option(help="Column names, with commas")] = None,
-    limit: Annotated[int, typer.Option(min=1, help="Rows to print; exports take all")] = 50,
-    json: Annotated[bool, typer.Option("--json", help="Print as JSON, a row a line")] = False,
-    csv: Annotated[bool, typer.Option("--csv", help="Print as CSV")] = False,
-    parquet: Annotated[Path | None, typer.Option(help="Write as one Parquet file")] = None,
-) -> None:
-    """Print, filter, sort and export a results table."""
-    from unlatent.platform import listing, lost_runs, tables
-    from unlatent.platform.config import compose_config
-    from unlatent.platform.store import Store
-
-    store = Store(compose_config(overrides or []).store)
-    tables.require_table(table)
-    tables.require_results(store)
-    lost_runs.mark_lost(store)
-    rows = listing.narrow(tables.read(store, table), where, sort, columns.split(",") if columns else None)
-    if parquet:
-        rows.to_parquet(parquet, index=False)
-        display.say(f"{len(rows)} rows in {parquet}")
-    elif json:
-        sys.stdout.write(rows.to_json(orient="records", lines=True, date_format="iso"))
-    elif csv:
-        rows.to_csv(sys.stdout, index=False)
-    else:
-        shown = listing.for_terminal(rows.head(limit), table, chosen=columns is not None)
-        display.show_table(shown, f"{table}: {min(limit, len(rows))} of {len(rows)} rows")
-
-
-@app.command("runs", epilog="unlatent runs store=s3://bucket/store --limit 5")
-def runs_(
-    overrides: Overrides = None,
-    limit: Annotated[int, typer.Option(min=1, help="Runs to print")] = 20,
-) -> None:
-    """List the runs, those that run and those that have ended, the newest first."""
-    from unlatent.platform import listing, lost_runs, progress, tables
-    from unlatent.platform.config import compose_config
-    from unlatent.platform.store import Store
-
-    store = Store(compose_config(overrides or []).store)
-    tables.require_results(store)
-    lost_runs.mark_lost(store)
-    rows = tables.read(store, "runs")
-    running = rows["run_id"][rows["status"] == "running"]
-    states = {name: state for name in running if (state := progress.latest(store, name))}
-    display.show_table(listing.run_texts(rows, states)[:limit], f"{min(limit, len(rows))} of {len(rows)} runs")
-
-
-@app.command(epilog="unlatent compact steps")
-def compact(
-    table: Annotated[
-        str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
-    ],
-    overrides: Overrides = None,
-) -> None:
-    """Merge a table's many small files into one; readers see every row once, all the while."""
-    from unlatent.platform import runs, tables
-    from unlatent.platform.config import compose_config
-    from unlatent.platform.store import Store
-
-    store = Store(compose_config(overrides or []).store)
-    tables.require_table(table)
-    merged = tables.compact(store, table, runs.finished_files(store, table) if table in CHANGING else None)
-    display.say(f"{table}: {merged} files merged")
-
-
-@app.command(epilog="unlatent report --sweep digits --run train-1a2b3c4d5e --out report.html")
-def report(
-    overrides: Overrides = None,
-    sweep: Annotated[str | None, typer.Option(help="A sweep's name; the newest unless given")] = None,
-    run: Annotated[str | None, typer.Option(help="A run to show in full; the sweep's best unless given")] = None,
-    out: Annotated[Path | None, typer.Option(help="Copy the report here")] = None,
-) -> None:
-    """Write the HTML report of a sweep and a run."""
-    from unlatent.platform import tables
-    from unlatent.platform.config import compose_config
-    from unlatent.platform.report import write_report
-    from unlatent.platform.store import Store
-
-    store = Store(compose_config(overrides or []).store)
-    sweeps: pd.DataFrame = tables.read(store, "sweeps").sort_values("started_at")
-    if sweeps.empty:
-        raise ValueError(f"{store.root} holds no sweep to report on; `unlatent sweep digits` runs one")
-    sweep = sweep or str(sweeps["sweep"].iloc[-1])
-    row = tables.row(store, "sweeps", sweep)
-    if row is None:
-        raise ValueError(f"sweep={sweep!r} is not one of {', '.join(sweeps['sweep'])}")
-    path = f"artifacts/reports/{sweep}.html"
-    display.show_table(write_report(store, path, f"unlatent: {sweep}", sweep, run or row["best_run_id"]), sweep)
-    if out:
-        out.write_bytes(store.read_bytes(path))
-    display.say(f"report: {out or store.uri(path)}")

@@ -144,7 +144,10 @@ def text_table(rows: list[dict[str, str]], title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left", header_style="bold", show_lines=False)
     for column in rows[0] if rows else []:
         numeric = all(is_number(row[column]) for row in rows if row[column])
-        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+        whole = (
+            max(len(row[column]) for row in rows) if numeric else None
+        )  # on a narrow terminal headings are cut first
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True, min_width=whole)
     for row in rows:
         table.add_row(*row.values())
     return table

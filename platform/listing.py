@@ -38,9 +38,8 @@ def narrow(rows: pd.DataFrame, where: str | None, sort: str | None, columns: lis
     return rows[columns] if columns else rows
 
 
-def for_terminal(rows: pd.DataFrame, table: str, chosen: bool) -> list[dict[str, str]]:
-    """Rows as texts: the columns chosen, or those that say most."""
-    names = list(rows.columns) if chosen else SHOWN[table].split()
+def for_terminal(rows: pd.DataFrame, names: list[str]) -> list[dict[str, str]]:
+    """These columns of the rows, as texts."""
     return [{name: as_text(row[name]) for name in names} for _, row in rows.iterrows()]
 
 

@@ -1,5 +1,6 @@
 """The best checkpoint, by a metric, among rows that may be compared."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
@@ -90,8 +91,8 @@ def best_of_run(store: Store, run_id: str, metric: str, count: int) -> set[str]:
     return set(ranked.groupby(list(COMPARABLE_IN), dropna=False, sort=False).head(count)["checkpoint"])
 
 
-def differences(rows: pd.DataFrame) -> str:
+def differences(rows: pd.DataFrame, depends_on: Sequence[str] = COMPARABLE_IN) -> str:
     """What rows that were measured in different ways differ in."""
-    differing = [column for column in COMPARABLE_IN if rows[column].nunique(dropna=False) > 1]
-    values = {name: ", ".join(sorted(map(str, rows[name].unique()))) for name in differing}
+    differing = [column for column in depends_on if rows[column].nunique(dropna=False) > 1]
+    values = {name: ", ".join(map(str, rows[name].drop_duplicates().sort_values())) for name in differing}
     return "they differ in " + "; ".join(f"{name}: {found}" for name, found in values.items())

@@ -67,8 +67,8 @@ def test_what_cannot_work_is_one_line_and_writes_nothing(unlatent, tmp_path, arg
 
 def test_every_command_has_help_with_an_example(unlatent):
     listed = unlatent("--help").stdout
-    commands = ["train", "sweep", "evaluate", "generate", "serve", "results", "runs", "report", "run", "plan", "config"]
-    for command in commands:
+    commands = ["train", "sweep", "evaluate", "generate", "serve", "results", "runs", "diff", "report"]
+    for command in [*commands, "run", "plan", "config"]:
         assert command in listed
         assert f"unlatent {command} " in unlatent(command, "--help").stdout or command == "serve"
 
@@ -77,6 +77,15 @@ def test_config_prints_what_a_command_would_use(unlatent, tmp_path):
     done = unlatent("config", "train", "model.patch_size=2", f"store={tmp_path}")
 
     assert "patch_size: 2" in done.stdout and f"store: {tmp_path}" in done.stdout
+
+
+def test_config_knows_every_command_by_the_name_that_one_types(unlatent):
+    for command in ("train", "import", "results", "runs", "diff"):
+        assert unlatent("config", command).returncode == 0
+
+    done = unlatent("config", "dance")
+
+    assert done.returncode == 2 and "'dance' is not one of the commands train, sweep," in done.stderr
 
 
 def test_results_filters_sorts_and_exports(unlatent, store, row_of, tmp_path):
@@ -105,6 +114,76 @@ def test_results_filters_sorts_and_exports(unlatent, store, row_of, tmp_path):
         {"run_id": "a", "loss": 0.5},
     ]
     assert list(pd.read_parquet(tmp_path / "out.parquet")["run_id"]) == ["b", "a"]
+
+
+@pytest.fixture
+def three_runs(store, row_of) -> str:
+    """The override that names a store of three runs, one of them measured with fewer samples."""
+    for name, fid, samples in (("a", 3.0, 500), ("b", 2.0, 500), ("c", 1.0, 100)):
+        of_checkpoint = {"run_id": name, "checkpoint_hash": name}
+        run = row_of("runs", **of_checkpoint, config=f"train: {{seed: 0, run: {name}}}", status="succeeded")
+        tables.replace(store, "runs", run)
+        row = row_of("evaluations", **of_checkpoint, metric="fid", value=fid, samples=samples)
+        tables.append(store, "evaluations", [row])
+    return f"store={store.root}"
+
+
+def test_results_ranks_what_was_measured_alike_and_says_how(unlatent, three_runs, tmp_path):
+    asked = ["results", "runs", three_runs, "--best", "fid"]
+    alike = [*asked, "--where", "samples == 500"]
+
+    refused, printed, best = unlatent(*asked), unlatent(*alike), unlatent(*alike, "--limit", "1", "--json")
+    written = unlatent(*alike, "--limit", "1", "--columns", "run_id,fid", "--parquet", str(tmp_path / "best.parquet"))
+
+    assert refused.returncode == 2 and len(refused.stderr.splitlines()) == 1
+    assert 'samples: 100, 500; --where "samples == 500" leaves one, of 2 rows' in refused.stderr
+    assert "runs by fid, the best first: 2 of 2 rows" in printed.stdout and "samples 500" in printed.stdout
+    assert printed.stdout.index(" b ") < printed.stdout.index(" a ")
+    [line] = best.stdout.splitlines()
+    assert (json.loads(line)["run_id"], json.loads(line)["fid"]) == ("b", 2.0)
+    assert written.returncode == 0
+    assert pd.read_parquet(tmp_path / "best.parquet").to_dict("records") == [{"run_id": "b", "fid": 2.0}]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--best", "fid", "--sort", "loss"], "--best fid puts rows into an order, and so does --sort loss"),
+        (["--by", "point"], "--by point needs --best METRIC"),
+        (["--best", "fid", "--where", "samples == 500", "--columns", "fdi"], "column 'fdi' is not one of run_id"),
+    ],
+)
+def test_options_of_results_that_contradict_each_other_are_refused(unlatent, three_runs, options, said):
+    done = unlatent("results", "runs", three_runs, *options)
+
+    assert done.returncode == 2 and said in done.stderr and len(done.stderr.splitlines()) == 1
+
+
+def test_a_limit_holds_for_exports_where_it_is_given(unlatent, three_runs):
+    exports = [unlatent("results", "runs", three_runs, "--csv", *limit).stdout for limit in ([], ["--limit", "2"])]
+
+    assert [len(text.splitlines()) for text in exports] == [4, 3], "a line of names, and the rows"
+
+
+def test_diff_shows_what_differs_and_which_values_may_not_be_compared(unlatent, three_runs):
+    alike, otherwise = unlatent("diff", "a", "b", three_runs), unlatent("diff", "a", "c", three_runs)
+    rows = [json.loads(line) for line in unlatent("diff", "a", "b", three_runs, "--json").stdout.splitlines()]
+
+    assert alike.returncode == otherwise.returncode == 0
+    assert "settings: 1 of 2 differ" in alike.stdout and "train.run" in alike.stdout
+    assert "provenance: 0 of" in alike.stdout and "-1 (-33.3%)" in alike.stdout
+    assert "fid: measured in different ways: they differ in samples: 100, 500" in otherwise.stdout
+    assert [(row["part"], row["name"], row["difference"]) for row in rows] == [
+        ("setting", "train.run", None),
+        ("metric", "fid", -1.0),
+    ]
+    assert "train.seed" in unlatent("diff", "a", "b", three_runs, "--all").stdout
+
+
+def test_diff_of_an_unknown_run_names_a_near_one(unlatent, three_runs):
+    done = unlatent("diff", "a", "bb", three_runs)
+
+    assert done.returncode == 2 and "run='bb' is not in" in done.stderr and len(done.stderr.splitlines()) == 1
 
 
 def test_runs_lists_what_runs_what_has_ended_and_what_is_lost(unlatent, store, make_run, row_of, noon):

@@ -72,3 +72,14 @@ def test_a_store_that_does_not_answer_ends_no_display(store, monkeypatch):
     monkeypatch.setattr(store, "read_bytes", away)
 
     assert progress.latest(store, "mine") is None
+
+
+def test_a_table_that_is_too_wide_cuts_texts_and_headings_and_no_numbers(terminal):
+    names = ["run_id", "fid", "patch_size_of_the_network", "window_of_its_compaction", "forward_gflops", "status"]
+    cells = ["a-long-name-of-a-run-0123456789", "47.01", "4", "2", "0.004281", "stopped_early"]
+
+    display.console.print(display.text_table([dict(zip(names, cells, strict=True))]))
+
+    said = terminal.getvalue()
+    assert "47.01" in said and "0.004281" in said
+    assert "a-long-name-of-a-run-0123456789" not in said and "window_of_its_compaction" not in said

@@ -9,9 +9,10 @@ from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import classifier, evaluation, tables
 from unlatent.platform.datasets import DataConfig, open_dataset
-from unlatent.platform.evaluation import EvaluationConfig, evaluate_checkpoint, image_seed
+from unlatent.platform.evaluation import Evaluation, EvaluationConfig, evaluate_checkpoint, image_seed
 from unlatent.platform.features import unpack
 from unlatent.platform.generation import LoadedModel
+from unlatent.platform.selection import COMPARABLE_IN
 from unlatent.platform.store import Store
 
 SAMPLER = SamplerConfig(steps=2)
@@ -61,6 +62,14 @@ def new_model(classes, image_size=8):
         images_seen=7,
         weights="ema",
     )
+
+
+def test_whatever_a_value_depends_on_beside_the_checkpoint_parts_what_is_ranked(store, model, digits):
+    extractor = evaluation.prepare_extractor(store, digits, CONFIG)
+    measured = Evaluation(store=store, model=model, dataset=digits, config=CONFIG, sampler=SAMPLER, extractor=extractor)
+
+    of_the_checkpoint = {"run_id", "checkpoint", "checkpoint_hash", "images_seen"}
+    assert set(measured.depends_on) - of_the_checkpoint == set(COMPARABLE_IN)
 
 
 def test_every_metric_has_a_row_with_what_it_depends_on(store, model, digits):

@@ -3,7 +3,7 @@ from datetime import timedelta
 import pandas as pd
 import pytest
 
-from unlatent.platform.listing import for_terminal, run_texts
+from unlatent.platform.listing import SHOWN, for_terminal, run_texts
 from unlatent.platform.progress import Progress
 from unlatent.platform.schemas import TABLES
 
@@ -13,7 +13,7 @@ def test_every_table_has_columns_to_show_that_are_its_own(table):
     empty = TABLES[table].schema.empty_table().to_pandas()
     row = pd.DataFrame([dict.fromkeys(empty.columns)])
 
-    [shown] = for_terminal(row, table, chosen=False)
+    [shown] = for_terminal(row, SHOWN[table].split())
 
     assert shown and set(shown.values()) == {""}
 

@@ -1,17 +1,35 @@
 import pytest
 
 from unlatent.platform import tables
-from unlatent.platform.selection import best_checkpoint
+from unlatent.platform.selection import (
+    COMPARABLE_IN,
+    best_checkpoint,
+    best_of_run,
+    evaluations,
+    measured_alike,
+    measured_as,
+)
+
+ALIKE = {
+    "weights": "ema", "samples": 100, "sampler": "ab2", "steps": 20, "guidance": 2.0, "guidance_low": 0.1,
+    "guidance_high": 0.9, "shift": 1.0, "precision": "fp32", "seed": 0, "feature_extractor": "inception",
+    "reference": "abc",
+}  # fmt: skip
+OTHERWISE = {
+    "weights": "raw", "samples": 50, "sampler": "euler", "steps": 10, "guidance": 1.0, "guidance_low": 0.0,
+    "guidance_high": 1.0, "shift": 3.0, "precision": "bf16", "seed": 1, "feature_extractor": "classifier:abc",
+    "reference": None,
+}  # fmt: skip
 
 
 @pytest.fixture
 def measured(store, row_of):
-    def measure(name: str, value: float, metric: str = "fid", exists: bool = True, **columns):
-        path = f"checkpoints/{name}/1"
+    def measure(name: str, value: float, metric: str = "fid", exists: bool = True, images: int = 1, **columns):
+        path = f"checkpoints/{name}/{images:012d}"
         if exists:
             store.write_bytes(f"{path}/meta.json", b"{}")
-        shared = {"samples": 100, "sampler": "ab2", "steps": 20, "guidance": 2.0, "weights": "ema"} | columns
-        row = row_of("evaluations", run_id=name, checkpoint=path, metric=metric, value=value, **shared)
+        of_checkpoint = {"run_id": name, "checkpoint": path, "images_seen": images}
+        row = row_of("evaluations", **of_checkpoint, metric=metric, value=value, **(ALIKE | columns))
         tables.append(store, "evaluations", [row])
 
     return measure
@@ -30,7 +48,7 @@ def test_rows_that_differ_in_what_they_depend_on_are_refused_by_name(store, meas
     measured("a", 3.0)
     measured("b", 1.0, samples=50, steps=10)
 
-    with pytest.raises(ValueError, match="samples: 100, 50; steps: 10, 20"):
+    with pytest.raises(ValueError, match="samples: 50, 100; steps: 10, 20"):
         best_checkpoint(store, "fid")
     assert best_checkpoint(store, "fid", {"samples": 100})["run_id"] == "a"
 
@@ -58,3 +76,50 @@ def test_nothing_measured_says_what_would_measure(store):
 def test_a_metric_without_a_better_is_refused(store):
     with pytest.raises(ValueError, match="metric='seconds_per_image' is not one that checkpoints are ranked by"):
         best_checkpoint(store, "seconds_per_image")
+
+
+@pytest.mark.parametrize("column", COMPARABLE_IN)
+def test_each_thing_that_a_value_depends_on_parts_rows_by_itself(store, measured, column):
+    measured("a", 3.0)
+    measured("b", 2.0)
+    measured("c", 1.0, **{column: OTHERWISE[column]})
+
+    with pytest.raises(ValueError, match=rf"cannot be ranked: they differ in {column}: [^;]*; serve.checkpoint=RUN"):
+        best_checkpoint(store, "fid")
+    assert sorted(measured_alike(evaluations(store, "fid", {}))["run_id"]) == ["a", "b"]
+
+
+def test_a_runs_best_checkpoints_are_the_best_in_each_way_of_measuring(store, measured):
+    for images, value in ((1, 3.0), (2, 1.0), (3, 2.0), (4, 4.0)):
+        measured("a", value, images=images)
+        measured("a", value, metric="recall", images=images)
+    measured("a", 0.5, images=4, samples=50)
+    measured("a", 0.1, images=5, exists=False)
+    measured("b", 0.0, images=1)
+
+    def images_of(metric: str, count: int) -> list[int]:
+        return sorted(int(path.rpartition("/")[2]) for path in best_of_run(store, "a", metric, count))
+
+    assert images_of("fid", 1) == [2, 4], "a smaller value of another number of samples beats no other"
+    assert images_of("fid", 2) == [2, 3, 4]
+    assert images_of("recall", 1) == [4]
+    assert images_of("fid", 0) == []
+
+
+def test_most_runs_decide_which_way_of_measuring_is_looked_at_and_not_most_rows(store, measured):
+    for images in (1, 2, 3):
+        measured("a", 1.0, images=images, samples=50)
+    measured("a", 1.0)
+    measured("b", 1.0)
+
+    assert set(measured_alike(evaluations(store, "fid", {}))["samples"]) == {100}
+
+
+def test_a_config_says_in_advance_how_its_checkpoints_would_be_measured(make_config):
+    """All but what is only known from the data: its features and its reference."""
+    config = make_config("evaluation.samples=7", "evaluation.weights=raw", "sampler.steps=3", "sampler.guidance=1.5")
+
+    measured = measured_as(config)
+
+    assert set(measured) == set(COMPARABLE_IN) - {"feature_extractor", "reference"}
+    assert (measured["samples"], measured["weights"], measured["steps"], measured["guidance"]) == (7, "raw", 3, 1.5)
