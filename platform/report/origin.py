@@ -7,8 +7,9 @@ from textwrap import indent
 from typing import Any
 
 from unlatent.platform import tables
-from unlatent.platform.report.findings import Row, SweepFindings, shown_metrics
-from unlatent.platform.report.wording import is_missing, moment, plain, plural
+from unlatent.platform.report.findings import SweepFindings, shown_metrics
+from unlatent.platform.report.points import Row
+from unlatent.platform.report.wording import is_missing, metric_title, moment, plain, plural
 from unlatent.platform.selection import COMPARABLE_IN
 from unlatent.platform.store import Store
 
@@ -76,12 +77,31 @@ def measured_facts(settings: Row) -> Facts:
     }
 
 
+def measured_line(sweep: SweepFindings) -> str:
+    """The same in a line, to stand near every picture."""
+    facts = measured_facts(sweep.settings)
+    if not facts:
+        return ""
+    title = metric_title(sweep.metric)
+    parts = [
+        f"{title} of {facts['Images drawn'].replace(', from', ' images from')}",
+        facts["Sampler"],
+        f"guidance {facts['Guidance']}",
+        facts["Precision"],
+        f"features {facts['Features']}",
+        f"reference {facts['Reference']}",
+    ]
+    return "; ".join(parts) + "."
+
+
 def pandas_lines(store: Store, sweep: SweepFindings) -> str:
     """Python that makes the table of trials out of the Parquet files."""
     runs, evaluations = (store.uri(tables.folder(table)) for table in ("runs", "evaluations"))
     alike = [(name, as_python(sweep.settings[name])) for name in COMPARABLE_IN if sweep.settings]
     knobs = ["patch_size", "window", "attention", *sweep.varying]
-    columns = ["run_id", *knobs, *(shown_metrics(sweep) if sweep.settings else []), "forward_gflops", "status"]
+    seeds = ["point", "seed"] if sweep.seeds > 1 else []
+    scores = shown_metrics(sweep) if sweep.settings else []
+    columns = ["run_id", *seeds, *knobs, *scores, "forward_gflops", "status"]
     scored = [
         f"scores = pd.read_parquet({evaluations!r})",
         f"alike = dict(\n{literal(alike)}\n)",
