@@ -50,7 +50,6 @@ function open(point) {
   missing.textContent = "This file has no samples of it.";
   body.replaceChildren(...lines(notesOf(point)), picture ?? missing);
   dialog.showModal();
-  dialog.addEventListener("close", () => point.focus(), { once: true });
 }
 
 function stepTo(points, point, by) {
@@ -91,5 +90,6 @@ for (const svg of document.querySelectorAll("svg:has(a.point)")) {
   });
 }
 
-addEventListener("scroll", () => say(null), { passive: true });
+// A mark that the keyboard has reached keeps its note while the page scrolls to it.
+addEventListener("scroll", () => say(document.querySelector("a.point:focus-visible")), { passive: true });
 dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
