@@ -10,7 +10,7 @@ LIGHT_AND_DARK = {
     "accent": ("#0f7a58", "#6fd3ac"),
     "wash": ("#e6efe9", "#182822"),
     "series-0": ("#0f7a58", "#6fd3ac"),
-    "series-1": ("#b95f00", "#f0a94e"),
+    "series-1": ("#ad5800", "#f0a94e"),
     "series-2": ("#2b66ad", "#84b5f2"),
     "series-3": ("#8e4585", "#dba0d4"),
     "series-4": ("#6a6f6c", "#b4bab7"),
@@ -18,9 +18,9 @@ LIGHT_AND_DARK = {
     "heat-1": ("#d3e3da", "#213a31"),
     "heat-2": ("#b3d5c5", "#265043"),
     "heat-3": ("#8cc3ab", "#2c6855"),
-    "heat-4": ("#3f926f", "#4c9a7f"),
-    "heat-5": ("#1d7a58", "#62bb9a"),
-    "heat-6": ("#0b5f42", "#7fdcb6"),
+    "heat-4": ("#297d5d", "#4c9a7f"),
+    "heat-5": ("#176e4e", "#62bb9a"),
+    "heat-6": ("#07573b", "#7fdcb6"),
 }
 SERIES = tuple(name for name in LIGHT_AND_DARK if name.startswith("series"))
 HEAT = tuple(name for name in LIGHT_AND_DARK if name.startswith("heat"))

@@ -82,14 +82,16 @@ def measured_line(sweep: SweepFindings) -> str:
     facts = measured_facts(sweep.settings)
     if not facts:
         return ""
-    title = metric_title(sweep.metric)
+    settings, seeds = sweep.settings, sweep.seeds
     parts = [
-        f"{title} of {facts['Images drawn'].replace(', from', ' images from')}",
+        f"{metric_title(sweep.metric)} of {settings['samples']:,} images from seed {settings['seed']}",
+        f"{settings['weights']} weights",
         facts["Sampler"],
         f"guidance {facts['Guidance']}",
         facts["Precision"],
         f"features {facts['Features']}",
         f"reference {facts['Reference']}",
+        *([f"means over {seeds} training seeds ± one sample deviation"] if seeds > 1 else []),
     ]
     return "; ".join(parts) + "."
 
@@ -117,9 +119,16 @@ def pandas_lines(store: Store, sweep: SweepFindings) -> str:
         f"trials = trials[trials.sweep == {sweep.name!r}]",
         *(scored if sweep.settings else []),
         f"columns = {columns}",
-        "trials[columns]",
+        *(over_seeds(sweep) if seeds and scores else ["trials[columns]"]),
     ]
     return "\n".join(lines)
+
+
+def over_seeds(sweep: SweepFindings) -> list[str]:
+    """Further lines: the means of each point beside its trials."""
+    means = f"trials[trials.status == 'succeeded'].groupby('point')[{sweep.metric!r}].agg(['mean', 'std', 'count'])"
+    best_first = f"sort_values(['mean', {sweep.metric!r}], ascending={sweep.direction == 'min'})"
+    return [f"means = {means}", f"trials[columns].merge(means, on='point', how='left').{best_first}"]
 
 
 def as_python(value: Any) -> Any:

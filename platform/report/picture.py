@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from unlatent.platform.report.colours import ON_WHITE, STAND_INS, Colours, as_variables, style
 
 SIZE = (4.3, 3.2)  # inches of 72 points; the page draws a point 1.5 pixels wide, 1.1 on a telephone
-PNG_DPI = 250
+PNG_DPI = 300
 LINE = 0.09  # inches of small print
 
 
