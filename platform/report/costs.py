@@ -6,7 +6,7 @@ import pandas as pd
 
 from unlatent.platform.report.findings import SweepFindings
 from unlatent.platform.report.points import Row, deviation_of
-from unlatent.platform.report.wording import METRICS, listed, metric_in_words, number, plural
+from unlatent.platform.report.wording import listed, metric_in_words, metric_title, number, plural
 
 
 @dataclass(frozen=True)
@@ -69,38 +69,23 @@ def costs_of(sweep: SweepFindings) -> list[Cost]:
     known = {cost.column: cost for cost in COSTS}
     if not against or against not in sweep.points:
         return list(COSTS)
-    first = known.pop(against, None) or Cost(
-        against, against, metric_in_words(against).capitalize(), metric_in_words(against), in_unit(against), ""
-    )
+    title = metric_title(against)
+    first = known.pop(against, None) or Cost(against, against, title, title, metric_in_words(against), "")
     return [first, *known.values()]
 
 
-def in_unit(column: str) -> str:
-    return METRICS[column][0] if column in METRICS else column.replace("_", " ")
-
-
 def costed(sweep: SweepFindings, cost: Cost) -> pd.DataFrame:
-    """The ranked points whose cost is known; seconds only of those drawn on the device that drew most."""
+    """The ranked points whose cost is known."""
     points = sweep.ranked
-    if cost.column not in points:
-        return points.iloc[:0]
-    points = points[points[cost.column].notna()]
-    if cost is TIME and len(points):
-        points = points[points["drawn_on"].isna() | (points["drawn_on"] == usual_device(points))]
-    return points
-
-
-def usual_device(points: pd.DataFrame) -> str | None:
-    devices = points["drawn_on"].mode()
-    return str(devices.iloc[0]) if len(devices) else None
+    return points[points[cost.column].notna()] if cost.column in points else points.iloc[:0]
 
 
 def restrictions(sweep: SweepFindings, cost: Cost) -> str:
     """What the figure leaves out, and on what it was measured."""
     shown = costed(sweep, cost)
     said = []
-    if cost is TIME and (device := usual_device(shown)):
-        said.append(f"Drawn on {device}.")
+    if cost is TIME:
+        said.append(f"Drawn on {sweep.drawn_on}.")
     if left_out := len(sweep.ranked) - len(shown):
         why = "drawn on another device or without a time" if cost is TIME else f"without {cost.axis}"
         said.append(f"{plural(left_out, sweep.noun)} {why} left out.")

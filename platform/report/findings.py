@@ -17,6 +17,8 @@ NEAR = 0.1  # a trial is near the best when its objective is at most this share 
 
 SHOWN = ("fid", "kid", "class_agreement")  # metrics of each trial, beside the objective
 
+TIME = "seconds_per_image"  # the one metric that depends on the device
+
 # Knobs that every trial is named by, and those that only follow from others.
 ALWAYS_NAMED = {"patch_size", "window", "attention"}
 FOLLOWING = {"attention_width", "attention_heads"}
@@ -26,8 +28,8 @@ FOLLOWING = {"attention_width", "attention_heads"}
 class SweepFindings:
     """A sweep, its trials, and its points, the best first.
 
-    `trials` has the columns of `runs`, one for each metric of the last checkpoint, and `drawn_on`, the device that drew
-    the images that were measured; `points` has the means of these over seeds, and their deviations.
+    `trials` has the columns of `runs` and one for each metric of the last checkpoint; `points` has the means of these
+    over seeds, and their deviations.
     """
 
     name: str
@@ -41,6 +43,7 @@ class SweepFindings:
     differing: str  # what those differ in
     varying: list[str]  # knobs that differ between points, beside patch size, window and attention; or the seed
     planned: int
+    drawn_on: str  # the device that drew the images of most trials; seconds an image are known of those alone
 
     @property
     def metric(self) -> str:
@@ -122,7 +125,9 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
     wide = alike.pivot_table(index="run_id", columns="metric", values="value", aggfunc="last")
     metrics = [str(column) for column in wide.columns]
     wide = wide.reindex(columns=sorted({*metrics, metric}))
-    wide["drawn_on"] = alike.groupby("run_id")["device"].last()
+    drawn_on = usual_device(alike)
+    if TIME in wide:
+        wide[TIME] = wide[TIME].where(alike.groupby("run_id")["device"].last() == drawn_on)
     trials = best_first(trials.merge(wide, on="run_id", how="left"), metric, direction)
     points = best_first(group_points(trials, sorted({*metrics, metric}), metric), metric, direction)
     return SweepFindings(
@@ -137,7 +142,14 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
         differing=differences(last) if otherwise else "",
         varying=varying_knobs(trials, points),
         planned=(row["trials"] if row else None) or len(trials),
+        drawn_on=drawn_on,
     )
+
+
+def usual_device(evaluations: pd.DataFrame) -> str:
+    """The device that most runs were drawn on; of two, the first by name."""
+    devices = evaluations.drop_duplicates("run_id")["device"].mode()
+    return str(devices.iloc[0]) if len(devices) else "an unknown device"
 
 
 def varying_knobs(trials: pd.DataFrame, points: pd.DataFrame) -> list[str]:

@@ -12,7 +12,7 @@ from matplotlib.patches import Rectangle
 from unlatent.platform.report.colours import HEAT, STRONG, Colours
 from unlatent.platform.report.findings import SweepFindings
 from unlatent.platform.report.marks import address, links
-from unlatent.platform.report.picture import Picture
+from unlatent.platform.report.picture import SIZE, Picture
 from unlatent.platform.report.points import Row, records
 from unlatent.platform.report.scales import is_wide
 from unlatent.platform.report.wording import NOTHING, PLUS_MINUS, metric_title, plain, with_deviation
@@ -36,10 +36,11 @@ def heat_map(sweep: SweepFindings, knob_value: str, points: pd.DataFrame, column
         draw_cells(axes, sweep, points, columns, colours)
         axes.set(xlabel="window: pixels merged into one attention token", ylabel="patch size")
 
+    height = SIZE[1] if sweep.ranked["patch_size"].nunique() > 1 else SIZE[1] / 2
     ending = f", {knob_value}" if knob_value else ""
     name = "-".join(["heat-map", *knob_value.replace(".", "_").split()])
     description = f"{metric_title(sweep.metric)} by patch size and window{ending}"
-    return Picture(name, f"Patch size and window{ending}", description, draw, links=links(sweep))
+    return Picture(name, f"Patch size and window{ending}", description, draw, (SIZE[0], height), links(sweep))
 
 
 def panel_knob(sweep: SweepFindings) -> str | None:
