@@ -1,15 +1,14 @@
 """What the tables hold about a sweep and a run. Only numbers that were measured alike stand beside each other."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import pandas as pd
 import pyarrow.compute as pc
 
 from unlatent.platform import tables
+from unlatent.platform.report.knobs import further_settings, varying_knobs
 from unlatent.platform.report.points import Row, best_first, deviation_of, group_points, record, records
 from unlatent.platform.report.wording import setting
-from unlatent.platform.schemas import KNOBS
 from unlatent.platform.selection import COMPARABLE_IN, DIRECTIONS, differences
 from unlatent.platform.store import Store
 
@@ -18,10 +17,6 @@ NEAR = 0.1  # a trial is near the best when its objective is at most this share 
 SHOWN = ("fid", "kid", "class_agreement")  # metrics of each trial, beside the objective
 
 TIME = "seconds_per_image"  # the one metric that depends on the device
-
-# Knobs that every trial is named by, and those that only follow from others.
-ALWAYS_NAMED = {"patch_size", "window", "attention"}
-FOLLOWING = {"attention_width", "attention_heads"}
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class SweepFindings:
     settings: Row  # what the metrics depend on, the same for all trials
     otherwise: int  # trials whose last checkpoint was measured in another way only
     differing: str  # what those differ in
-    varying: list[str]  # knobs that differ between points, beside patch size, window and attention; or the seed
+    varying: list[str]  # columns that tell points apart, beside patch size, window and attention
     planned: int
     drawn_on: str  # the device that drew the images of most trials; seconds an image are known of those alone
 
@@ -129,6 +124,9 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
     if TIME in wide:
         wide[TIME] = wide[TIME].where(alike.groupby("run_id")["device"].last() == drawn_on)
     trials = best_first(trials.merge(wide, on="run_id", how="left"), metric, direction)
+    varying = varying_knobs(trials, row["budget"] if row else None)
+    further = further_settings(trials, varying)
+    trials = trials.join(further)
     points = best_first(group_points(trials, sorted({*metrics, metric}), metric), metric, direction)
     return SweepFindings(
         name=name,
@@ -140,7 +138,7 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
         settings=settings_of(alike),
         otherwise=otherwise,
         differing=differences(last) if otherwise else "",
-        varying=varying_knobs(trials, points),
+        varying=[*varying, *further.columns],
         planned=(row["trials"] if row else None) or len(trials),
         drawn_on=drawn_on,
     )
@@ -150,12 +148,6 @@ def usual_device(evaluations: pd.DataFrame) -> str:
     """The device that most runs were drawn on; of two, the first by name."""
     devices = evaluations.drop_duplicates("run_id")["device"].mode()
     return str(devices.iloc[0]) if len(devices) else "an unknown device"
-
-
-def varying_knobs(trials: pd.DataFrame, points: pd.DataFrame) -> list[str]:
-    """Knobs that tell points apart; the seed is one only in older rows, which do not say what their point is."""
-    named = ["seed"] if trials["point"].isna().all() else []
-    return [knob for knob in differing(points, [*KNOBS, *named]) if knob not in ALWAYS_NAMED | FOLLOWING]
 
 
 def groups_alike(evaluations: pd.DataFrame) -> list[pd.DataFrame]:
@@ -174,10 +166,6 @@ def settings_of(alike: pd.DataFrame) -> Row:
 def shown_metrics(sweep: SweepFindings) -> list[str]:
     """The metrics to show of each trial, the objective first."""
     return list(dict.fromkeys([sweep.metric, *(name for name in SHOWN if name in sweep.metrics)]))
-
-
-def differing(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
-    return [column for column in columns if rows[column].nunique(dropna=False) > 1]
 
 
 def read_run(store: Store, run_id: str) -> RunFindings | None:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlatent.platform.report.findings import SweepFindings, differing, shown_metrics
+from unlatent.platform.report.findings import SweepFindings, shown_metrics
+from unlatent.platform.report.knobs import differing
 from unlatent.platform.report.points import Row, deviation_of, records
 from unlatent.platform.report.wording import (
     METRICS,

@@ -10,6 +10,7 @@ from unlatent.platform import tables
 from unlatent.platform.report.findings import SweepFindings, shown_metrics
 from unlatent.platform.report.points import Row
 from unlatent.platform.report.wording import is_missing, metric_title, moment, plain, plural
+from unlatent.platform.schemas import RUNS
 from unlatent.platform.selection import COMPARABLE_IN
 from unlatent.platform.store import Store
 
@@ -100,7 +101,7 @@ def pandas_lines(store: Store, sweep: SweepFindings) -> str:
     """Python that makes the table of trials out of the Parquet files."""
     runs, evaluations = (store.uri(tables.folder(table)) for table in ("runs", "evaluations"))
     alike = [(name, as_python(sweep.settings[name])) for name in COMPARABLE_IN if sweep.settings]
-    knobs = ["patch_size", "window", "attention", *sweep.varying]
+    knobs = ["patch_size", "window", "attention", *(name for name in sweep.varying if name in RUNS)]
     seeds = ["point", "seed"] if sweep.seeds > 1 else []
     scores = shown_metrics(sweep) if sweep.settings else []
     columns = ["run_id", *seeds, *knobs, *scores, "forward_gflops", "status"]

@@ -11,6 +11,8 @@ from tests.report_rows import add_evaluation, add_grid, add_run, add_sweep
 from unlatent.platform.report import write_report
 from unlatent.platform.report.caveats import caveats
 from unlatent.platform.report.findings import read_sweep
+from unlatent.platform.report.origin import pandas_lines
+from unlatent.platform.report.points import records
 from unlatent.platform.report.wording import with_deviation
 from unlatent.platform.store import Store
 
@@ -96,6 +98,29 @@ def test_older_rows_have_a_point_for_every_run(store):
 
     assert sweep.seeds == 1 and list(sweep.points["run_id"]) == ["run-0", "run-1"]
     assert sweep.varying == ["seed"]
+
+
+def test_settings_that_have_no_column_tell_points_apart_too(store):
+    add_sweep(store, trials=4, seeds=2)
+    for decay, fid in ((0.0, 20.0), (0.1, 19.0)):
+        for seed in (0, 1):
+            config = f"train: {{weight_decay: {decay}, seed: {seed}, ema_decays: [0.99]}}"
+            add_run(store, f"run-{decay}-{seed}", sweep="digits", point=str(decay), seed=seed, config=config)
+            add_evaluation(store, f"run-{decay}-{seed}", fid=fid)
+
+    sweep = read_sweep(store, "digits")
+
+    assert sweep.varying == ["weight_decay"]
+    assert [sweep.label(point) for point in records(sweep.points)] == ["p4/w4 weight_decay=0.1", "p4/w4 weight_decay=0"]
+    assert "weight_decay" not in pandas_lines(store, sweep)  # the table has no such column
+
+
+def test_images_that_follow_from_a_budget_are_no_knob(store):
+    add_sweep(store, trials=2, budget="training_gflops", total_gflops=900.0)
+    add_point(store, "narrow", [20.0], **NARROW, total_images=1500)
+    add_point(store, "wide", [21.0], **WIDE, total_images=4000)
+
+    assert read_sweep(store, "digits").varying == []
 
 
 def test_a_budget_of_computation_says_that_images_differ(store):
