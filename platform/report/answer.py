@@ -44,7 +44,8 @@ def against_cost(sweep: SweepFindings, best: Row) -> str:
     if cheap["run_id"] == best["run_id"]:
         return f"; it is also the cheapest of {len(sweep.ranked)}"
     if near["run_id"] != best["run_id"]:
-        words, less = setting_in_words(near, sweep.varying), number(best["forward_gflops"] / near["forward_gflops"], 2)
+        words, times = setting_in_words(near, sweep.varying), best["forward_gflops"] / near["forward_gflops"]
+        less = number(times, 2 if times > 1.1 else 3)
         return f"; {words} comes within {share(NEAR, 0)} of it ({value_of(sweep, near)}) with {less} times less compute"
     words = f"{setting_in_words(cheap, sweep.varying)} ({value_of(sweep, cheap)} at {cost(cheap)})"
     return f"; nothing cheaper comes within {share(NEAR, 0)} of it, and the cheapest is {words}"

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 
 import pandas as pd
@@ -38,7 +39,7 @@ def heat_map(sweep: SweepFindings, knob_value: str, points: pd.DataFrame, column
 
     height = SIZE[1] if sweep.ranked["patch_size"].nunique() > 1 else SIZE[1] / 2
     ending = f", {knob_value}" if knob_value else ""
-    name = "-".join(["heat-map", *knob_value.replace(".", "_").split()])
+    name = "-".join(["heat-map", *re.findall(r"[\w.]+", knob_value)])  # it will be a file's
     description = f"{metric_title(sweep.metric)} by patch size and window{ending}"
     return Picture(name, f"Patch size and window{ending}", description, draw, (SIZE[0], height), links(sweep))
 

@@ -105,12 +105,16 @@ def test_a_heat_map_has_a_number_in_every_cell_and_a_frame_around_the_best(grid)
 
 
 def test_a_further_knob_has_a_heat_map_for_each_value(store):
-    for width in (32, 64):
+    for norm in ("rms", "../layer"):
         for window in (1, 2):
-            add_trial(store, f"w{window}-{width}", 10.0 + window - width / 10, window=window, width=width)
+            add_trial(store, f"w{window}-{norm[-3:]}", 10.0 + window - len(norm), window=window, norm=norm)
     sweep = swept(store)
 
-    assert [picture.name for picture in heat_maps(sweep)] == ["heat-map-width-32", "heat-map-width-64"]
+    assert [picture.title for picture in heat_maps(sweep)] == [
+        "Patch size and window, norm ../layer",
+        "Patch size and window, norm rms",
+    ]
+    assert [picture.name for picture in heat_maps(sweep)] == ["heat-map-norm-..-layer", "heat-map-norm-rms"]
 
 
 def test_of_two_further_knobs_a_cell_shows_the_best(store):
