@@ -56,6 +56,5 @@ def notes(sweep: SweepFindings, point: Row) -> str:
     value = f"{metric_title(sweep.metric)} {with_deviation(sweep.metric, point[sweep.metric], point[sweep.deviation])}"
     seeds = f", {plural(point['seeds'], 'seed')}" if sweep.seeds > 1 else ""
     known = [cost for cost in costs_of(sweep) if point["run_id"] in set(costed(sweep, cost)["run_id"])]
-    return SEPARATOR.join(
-        [sweep.label(point), f"{value}{seeds}", *(cost.in_words(point) for cost in known), f"run {point['run_id']}"]
-    )
+    run = f"{'best run' if sweep.seeds > 1 else 'run'} {point['run_id']}"
+    return SEPARATOR.join([sweep.label(point), f"{value}{seeds}", *(cost.in_words(point) for cost in known), run])

@@ -12,7 +12,7 @@ from unlatent.platform.report.heat_map import heat_captions, heat_maps
 from unlatent.platform.report.picture import Picture
 from unlatent.platform.report.points import Row, records
 from unlatent.platform.report.thumbnails import thumbnail
-from unlatent.platform.report.wording import count, is_missing, number, plural, setting, setting_in_words
+from unlatent.platform.report.wording import count, is_missing, number, plain, plural, setting, setting_in_words
 from unlatent.platform.store import Store
 
 LARGEST_GRID = (1320, 400_000)  # pixels across and bytes, of a run shown in full
@@ -50,14 +50,19 @@ def sweep_part(store: Store, sweep: SweepFindings) -> dict[str, Any]:
         "more_samples": shown[samples.SEEN_AT_ONCE :],
         "left_out": samples.left_out(sweep, shown),
         "failures": reasons(sweep, sweep.with_status("failed", "lost"), "error"),
-        "stopped": reasons(sweep, sweep.with_status("stopped_early"), "stopped_because"),
+        "stopped": reasons(sweep, stopped(sweep), "stopped_because"),
         "measured": origin.measured_facts(sweep.settings),
         "pandas": origin.pandas_lines(store, sweep),
     }
 
 
 def reasons(sweep: SweepFindings, trials: list[Row], column: str) -> list[tuple[str, str, str]]:
-    return [(sweep.label(row), row["run_id"], row[column]) for row in trials if not is_missing(row[column])]
+    return [(sweep.label(row), row["run_id"], plain(row[column])) for row in trials]
+
+
+def stopped(sweep: SweepFindings) -> list[Row]:
+    """Trials that a scheduler stopped; older rows do not say why."""
+    return [row for row in sweep.with_status("stopped_early") if not is_missing(row["stopped_because"])]
 
 
 def row_ids(sweep: SweepFindings, shown: list[samples.Samples]) -> list[str | None]:
