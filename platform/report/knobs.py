@@ -9,9 +9,8 @@ import yaml
 from unlatent.platform.report.points import point_of
 from unlatent.platform.schemas import KNOBS
 
-# Knobs that every trial is named by, and those that only follow from others.
-ALWAYS_NAMED = {"patch_size", "window", "attention"}
-FOLLOWING = {"attention_width", "attention_heads"}
+ALWAYS_NAMED = ("patch_size", "window", "attention")
+FOLLOWING = ("attention_width", "attention_heads")  # knobs that follow from others, where a sweep does not turn them
 
 Settings = dict[str, Any]  # by their paths in a config
 
@@ -23,21 +22,31 @@ def varying_knobs(trials: pd.DataFrame, budget: str | None) -> list[str]:
     images a trial sees, so these are none.
     """
     named = ["seed"] if trials["point"].isna().all() else []
-    hidden = ALWAYS_NAMED | FOLLOWING | ({"total_images"} if budget == "training_gflops" else set())
-    return [knob for knob in differing(trials, [*KNOBS, *named]) if knob not in hidden]
+    hidden = {*ALWAYS_NAMED, *FOLLOWING, *(["total_images"] if budget == "training_gflops" else [])}
+    varying = [knob for knob in differing(trials, [*KNOBS, *named]) if knob not in hidden]
+    return [*varying, *(knob for knob in FOLLOWING if is_turned(trials, knob, varying))]
+
+
+def is_turned(trials: pd.DataFrame, knob: str, others: list[str]) -> bool:
+    """Whether a knob differs where the others do not."""
+    groups = trials.groupby([*ALWAYS_NAMED, *others], dropna=False)
+    return bool((groups[knob].nunique(dropna=False) > 1).any())
 
 
 def further_settings(trials: pd.DataFrame, varying: list[str]) -> pd.DataFrame:
     """Settings without a column of `runs`, where columns alone would give points the same name; by their last names."""
     settings: dict[Any, Settings] = {}
     paths: set[str] = set()
-    for _, alike in trials.groupby([*sorted(ALWAYS_NAMED), *varying], dropna=False):
+    for _, alike in trials.groupby([*ALWAYS_NAMED, *varying], dropna=False):
         if point_of(alike).nunique() > 1:
             settings |= {index: as_settings(text) for index, text in alike["config"].items()}
             paths |= unequal([settings[index] for index in alike.index])
-    names = {path: path.rpartition(".")[2] for path in sorted(paths) if not path.endswith("_images")}
-    columns = {name: [settings.get(i, {}).get(path) for i in trials.index] for path, name in names.items()}
-    return pd.DataFrame({name: values for name, values in columns.items() if name not in trials}, index=trials.index)
+    columns = {}
+    for path in sorted(path for path in paths if not path.endswith("_images")):
+        name = path.rpartition(".")[2]
+        name = path if name in trials or name in columns else name
+        columns[name] = [settings.get(index, {}).get(path) for index in trials.index]
+    return pd.DataFrame(columns, index=trials.index)
 
 
 def as_settings(text: Any) -> Settings:

@@ -1,14 +1,13 @@
 """How points of a sweep are marked, named and linked, the same in every picture."""
 
-import pandas as pd
 from matplotlib.axes import Axes
 
 from unlatent.platform.report.colours import SERIES, Colours
-from unlatent.platform.report.costs import costed, costs_of
+from unlatent.platform.report.costs import costs_of
 from unlatent.platform.report.findings import SweepFindings
 from unlatent.platform.report.labels import Points
 from unlatent.platform.report.points import Row, records
-from unlatent.platform.report.wording import metric_title, plural, with_deviation
+from unlatent.platform.report.wording import is_missing, metric_title, plural, with_deviation
 
 SHAPES = "osD^v"
 SEPARATOR = " · "  # of the parts of what a point says
@@ -38,10 +37,6 @@ def has_attention(point: Row) -> bool:
     return bool(point["attention"]) and point["pixel_depth"] > 0
 
 
-def with_attention(points: pd.DataFrame) -> pd.Series:
-    return points["attention"].astype(bool) & (points["pixel_depth"] > 0)
-
-
 def address(point: Row) -> str:
     """Where the page has more about a point."""
     return f"#point-{point['run_id']}"
@@ -55,6 +50,6 @@ def notes(sweep: SweepFindings, point: Row) -> str:
     """What a point says of itself: its setting, its value, its costs, its run."""
     value = f"{metric_title(sweep.metric)} {with_deviation(sweep.metric, point[sweep.metric], point[sweep.deviation])}"
     seeds = f", {plural(point['seeds'], 'seed')}" if sweep.seeds > 1 else ""
-    known = [cost for cost in costs_of(sweep) if point["run_id"] in set(costed(sweep, cost)["run_id"])]
+    known = [cost for cost in costs_of(sweep) if not is_missing(point.get(cost.column))]
     run = f"{'best run' if sweep.seeds > 1 else 'run'} {point['run_id']}"
     return SEPARATOR.join([sweep.label(point), f"{value}{seeds}", *(cost.in_words(point) for cost in known), run])

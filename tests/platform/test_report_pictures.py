@@ -262,4 +262,4 @@ def test_the_run_in_full_is_the_sweeps_best_unless_one_is_named(store, grid):
 def test_a_point_says_only_what_it_knows(store):
     add_run(store, "going", sweep="digits", status="running", checkpoint_hash=None, activation_bytes=None)
 
-    assert links(swept(store)) == {"#point-going": "p4/w4 · FID – · run going"}
+    assert links(swept(store)) == {"#point-going": "p4/w4 · FID – · 0.0100 GFLOPs an image · run going"}

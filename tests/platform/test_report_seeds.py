@@ -115,6 +115,16 @@ def test_settings_that_have_no_column_tell_points_apart_too(store):
     assert "weight_decay" not in pandas_lines(store, sweep)  # the table has no such column
 
 
+@pytest.mark.parametrize(("first", "second", "varying"), [((4, 4), (4, 4), []), ((4, 4), (2, 4), ["attention_width"])])
+def test_the_attentions_width_is_named_where_it_does_not_follow(store, first, second, varying):
+    add_sweep(store, trials=4)
+    for index, (at_window_1, at_window_2) in enumerate((first, second)):
+        add_run(store, f"one-{index}", sweep="digits", point=f"one-{index}", window=1, attention_width=at_window_1)
+        add_run(store, f"two-{index}", sweep="digits", point=f"two-{index}", window=2, attention_width=at_window_2 * 8)
+
+    assert read_sweep(store, "digits").varying == varying
+
+
 def test_images_that_follow_from_a_budget_are_no_knob(store):
     add_sweep(store, trials=2, budget="training_gflops", total_gflops=900.0)
     add_point(store, "narrow", [20.0], **NARROW, total_images=1500)
