@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import select
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -15,6 +16,8 @@ import pytest
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 OPTIONS = ("--headless=new", "--no-sandbox", "--disable-gpu", "--no-first-run", "--remote-debugging-pipe")
+
+PATIENCE_S = 120
 
 
 @dataclass
@@ -42,6 +45,8 @@ class Page:
 
     def next_message(self) -> dict[str, Any]:
         while b"\0" not in self.received:
+            ready, _, _ = select.select([self.from_browser], [], [], PATIENCE_S)
+            assert ready, f"the browser has said nothing for {PATIENCE_S} s"
             part = os.read(self.from_browser, 1 << 20)
             assert part, "the browser has ended"
             self.received += part

@@ -3,6 +3,7 @@
 import base64
 import io
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.report_rows import add_evaluation, add_grid, add_run, add_steps, add_sweep
+from unlatent.pipelines.__main__ import run_command
 from unlatent.platform.report import chosen_run, pictures_of, write_report
 from unlatent.platform.report.colours import HEAT, LIGHT_AND_DARK, STAND_INS, STRONG
 from unlatent.platform.report.costs import COMPUTE, MEMORY, TIME, costed, costs_of, restrictions
@@ -246,6 +248,19 @@ def test_the_numbers_settings_stand_with_the_pictures(store, grid):
 
     line = "FID of 1,000 images from seed 0; ema weights; ab2, 20 steps, 36 network rows an image; guidance 2 for 0.1"
     assert page.index(line) < page.index("<svg")
+
+
+def test_the_command_writes_the_page_and_each_picture(store, grid, tmp_path, monkeypatch, capsys):
+    page, folder = tmp_path / "report.html", tmp_path / "pictures"
+    options = [f"store={store.root}", "--out", str(page), "--png", str(folder)]
+    monkeypatch.setattr(sys, "argv", ["unlatent", "report", "digits", *options])
+
+    assert run_command() == 0
+
+    assert page.read_bytes() == store.read_bytes("artifacts/reports/digits.html")
+    names = {file.name for file in folder.iterdir()}
+    assert names == {"heat-map.png", "quality-gflops.png", "quality-memory.png", "quality-seconds.png"}
+    assert f"report: {page}; pictures: {folder}" in capsys.readouterr().out.replace("\n", "")
 
 
 def test_the_run_in_full_is_the_sweeps_best_unless_one_is_named(store, grid):
