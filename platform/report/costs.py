@@ -83,7 +83,7 @@ def costed(sweep: SweepFindings, cost: Cost) -> pd.DataFrame:
 def restrictions(sweep: SweepFindings, cost: Cost) -> str:
     """What the figure leaves out, and on what it was measured."""
     shown = costed(sweep, cost)
-    said = []
+    said = ["The sweep's second objective."] if cost.column == (sweep.row or {}).get("against") else []
     if cost is TIME:
         said.append(f"Drawn on {sweep.drawn_on}.")
     if left_out := len(sweep.ranked) - len(shown):

@@ -29,7 +29,7 @@ def losses_picture(sweep: SweepFindings) -> Picture:
             draw_curve(axes, curves[point["run_id"]], point, sweep, colours, point in named)
         loss_axes(axes, pd.concat([curve["mean"] for curve in curves.values()]))
         ends = np.array([last_of(curves[point["run_id"]]) for point in named], float)
-        names = [sweep.label(point) for point in named]
+        names = [sweep.tag(point) for point in named]
         spread(axes, ends, names, [colour_of(point, sweep, colours) for point in named])
 
     return Picture("losses", "Training loss", f"Training loss of each {sweep.noun}", draw)

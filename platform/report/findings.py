@@ -1,6 +1,7 @@
 """What the tables hold about a sweep and a run. Only numbers that were measured alike stand beside each other."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 import pyarrow.compute as pc
@@ -15,6 +16,8 @@ from unlatent.platform.store import Store
 NEAR = 0.1  # a trial is near the best when its objective is at most this share worse
 
 SHOWN = ("fid", "kid", "class_agreement")  # metrics of each trial, beside the objective
+
+LONGEST_LABEL = 26  # letters that a picture has room for
 
 TIME = "seconds_per_image"  # the one metric that depends on the device
 
@@ -95,6 +98,14 @@ class SweepFindings:
     def label(self, trial: Row) -> str:
         return setting(trial, self.varying)
 
+    @cached_property
+    def has_long_labels(self) -> bool:
+        return any(len(self.label(point)) > LONGEST_LABEL for point in records(self.points))
+
+    def tag(self, point: Row) -> str:
+        """What a point is called in a picture: its label, or its place in the table where labels would not fit."""
+        return f"#{point['place']}" if self.has_long_labels else self.label(point)
+
 
 @dataclass(frozen=True)
 class RunFindings:
@@ -128,6 +139,7 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
     further = further_settings(trials, varying)
     trials = trials.join(further)
     points = best_first(group_points(trials, sorted({*metrics, metric}), metric), metric, direction)
+    points["place"] = range(1, len(points) + 1)
     return SweepFindings(
         name=name,
         row=row,

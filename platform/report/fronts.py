@@ -38,7 +38,7 @@ def front_picture(sweep: SweepFindings, cost: Cost) -> Picture:
             for bar in bars:
                 axes.plot(*bar.T, color=colour_of(point, sweep, colours), lw=1, zorder=2)
             mark(axes, place, point, sweep, colours)
-        names = [sweep.label(point) for point in records(labelled)]
+        names = [sweep.tag(point) for point in records(labelled)]
         place_labels(axes, coordinates(labelled, cost, sweep), names, places, lines)
 
     name, heading = f"quality-{cost.name}", f"Quality and {cost.title.lower()}"

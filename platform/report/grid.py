@@ -50,7 +50,9 @@ def points_grid(sweep: SweepFindings) -> Grid:
     several = [Column("Seeds", lambda row: plain(row["seeds"]))] if sweep.seeds > 1 else []
     seen = [Column("Images seen", lambda row: count(row["images_seen"]))] if differing(points, ["images_seen"]) else []
     states = [] if set(points["states"]) == {"succeeded"} else [Column("Status", lambda row: row["states"], "text")]
+    places = [Column("#", lambda row: plain(row["place"]))] if sweep.has_long_labels else []
     columns = [
+        *places,
         Column("Patch", lambda row: plain(row["patch_size"])),
         Column("Window", window),
         *others,

@@ -46,10 +46,15 @@ def links(sweep: SweepFindings) -> dict[str, str]:
     return {address(point): notes(sweep, point) for point in records(sweep.points)}
 
 
+def called(sweep: SweepFindings, point: Row) -> str:
+    """A point's setting, after the tag that pictures give it."""
+    return f"{sweep.tag(point)}  {sweep.label(point)}" if sweep.has_long_labels else sweep.label(point)
+
+
 def notes(sweep: SweepFindings, point: Row) -> str:
     """What a point says of itself: its setting, its value, its costs, its run."""
     value = f"{metric_title(sweep.metric)} {with_deviation(sweep.metric, point[sweep.metric], point[sweep.deviation])}"
     seeds = f", {plural(point['seeds'], 'seed')}" if sweep.seeds > 1 else ""
     known = [cost for cost in costs_of(sweep) if not is_missing(point.get(cost.column))]
     run = f"{'best run' if sweep.seeds > 1 else 'run'} {point['run_id']}"
-    return SEPARATOR.join([sweep.label(point), f"{value}{seeds}", *(cost.in_words(point) for cost in known), run])
+    return SEPARATOR.join([called(sweep, point), f"{value}{seeds}", *(cost.in_words(point) for cost in known), run])

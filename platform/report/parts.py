@@ -36,6 +36,7 @@ def sweep_part(store: Store, sweep: SweepFindings) -> dict[str, Any]:
         "name": sweep.name,
         "noun": sweep.noun,
         "lengths_differ": sweep.points["images_seen"].nunique() > 1,
+        "has_places": sweep.has_long_labels,
         "several_seeds": sweep.seeds > 1,
         "question": (sweep.row or {}).get("question"),
         "extent": extent(sweep),

@@ -44,7 +44,7 @@ def last_grid(store: Store, run_id: str) -> tuple[int, bytes] | None:
 
 def grid_of(sweep: SweepFindings, point: Row, images_seen: int, png: bytes) -> Samples:
     said = notes(sweep, point).split(SEPARATOR)
-    return Samples(point["run_id"], sweep.label(point), count(images_seen), said, thumbnail(png, *LARGEST))
+    return Samples(point["run_id"], said[0], count(images_seen), said, thumbnail(png, *LARGEST))
 
 
 def left_out(sweep: SweepFindings, shown: list[Samples]) -> str:

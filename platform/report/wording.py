@@ -108,6 +108,10 @@ def plain(value: Any) -> str:
     return str(value)
 
 
+def short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else plain(value)
+
+
 def plural(many: int, noun: str) -> str:
     return f"{many:,} {noun}" + ("" if many == 1 else "s")
 
@@ -123,7 +127,7 @@ def setting(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
         compaction = ", no pixel level"
     else:
         compaction = f"/w{plain(run['window'])}" if run["attention"] else ", no attention"
-    return " ".join([f"p{plain(run['patch_size'])}{compaction}", *(f"{name}={plain(run[name])}" for name in others)])
+    return " ".join([f"p{plain(run['patch_size'])}{compaction}", *(f"{name}={short(run[name])}" for name in others)])
 
 
 def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
@@ -133,5 +137,8 @@ def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
         compaction = f"with compaction window {plain(run['window'])}"
     else:
         compaction = "without attention between pixel tokens"
-    parts = [f"patch size {plain(run['patch_size'])} {compaction}", *(f"{name} {plain(run[name])}" for name in others)]
+    parts = [
+        f"patch size {plain(run['patch_size'])} {compaction}",
+        *(f"{name.replace('_', ' ')} {short(run[name])}" for name in others),
+    ]
     return ", ".join(parts)

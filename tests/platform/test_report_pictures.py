@@ -79,6 +79,7 @@ def test_a_second_objective_comes_first(store):
 
     assert costs_of(swept(store, against="seconds_per_image"))[0] is TIME
     parameters, *others = costs_of(swept(store, against="parameters"))
+    assert "second objective" in restrictions(swept(store, against="parameters"), parameters)
     assert parameters.column == "parameters" and tuple(others) == (COMPUTE, TIME, MEMORY)
     assert front_picture(swept(store, against="parameters"), parameters).name == "quality-parameters"
 
@@ -192,6 +193,21 @@ def test_of_many_curves_and_marks_only_some_have_names(store):
 
     assert len(named) == SHOWN_OF_MANY and "p4/w4 width=160" in named
     assert {"run-00", "run-19"} <= set(some_of(front)["run_id"]) and len(some_of(front)) < 8
+
+
+def test_settings_too_long_for_a_picture_are_places_in_the_table(store):
+    for index in range(3):
+        knobs = {"learning_rate": 0.00123456 * (index + 1), "modulation": ["pre", "post"][index % 2]}
+        add_trial(store, f"run-{index}", 10.0 + index, gflops=1.0 + index, width=64 + index, **knobs)
+        add_steps(store, f"run-{index}")
+    sweep = swept(store)
+
+    for picture in (front_picture(sweep, COMPUTE), losses_picture(sweep)):
+        assert {"#1", "#2", "#3"} <= set(texts(picture.svg()))
+    write_report(store, "report.html", "A report", "digits")
+    page = store.read_bytes("report.html").decode()
+    assert "#1  p4/w4 width=64 modulation=pre learning_rate=0.00123" in page
+    assert "Numbers are places in the table." in page and '<th scope="col" class="number">#</th>' in page
 
 
 def test_every_picture_is_a_png_on_white_with_what_it_rests_on(store, grid):
