@@ -5,7 +5,6 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated
 
-import pandas as pd
 import typer
 
 from unlatent.platform import display
@@ -151,29 +150,30 @@ def compact(
     display.say(f"{table}: {merged} files merged")
 
 
-@commands.command(epilog="unlatent report --sweep digits --run train-1a2b3c4d5e --out report.html")
+@commands.command(epilog="unlatent report digits --run train-1a2b3c4d5e --out report.html --png pictures")
 def report(
+    sweep: Annotated[str | None, typer.Argument(help="A sweep's name; the newest unless given")] = None,
     overrides: Overrides = None,
-    sweep: Annotated[str | None, typer.Option(help="A sweep's name; the newest unless given")] = None,
     run: Annotated[str | None, typer.Option(help="A run to show in full; the sweep's best unless given")] = None,
     out: Annotated[Path | None, typer.Option(help="Copy the report here")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write each picture into this folder too, on white")] = None,
 ) -> None:
-    """Write the HTML report of a sweep and a run."""
-    from unlatent.platform import tables
+    """Write the HTML report of a sweep and a run: one file that needs no other."""
     from unlatent.platform.config import compose_config
-    from unlatent.platform.report import write_report
+    from unlatent.platform.report import chosen_run, newest_sweep, pictures_of, write_report
     from unlatent.platform.store import Store
 
-    store = Store(compose_config(overrides or []).store)
-    sweeps: pd.DataFrame = tables.read(store, "sweeps").sort_values("started_at")
-    if sweeps.empty:
-        raise ValueError(f"{store.root} holds no sweep to report on; `unlatent sweep digits` runs one")
-    sweep = sweep or str(sweeps["sweep"].iloc[-1])
-    row = tables.row(store, "sweeps", sweep)
-    if row is None:
-        raise ValueError(f"sweep={sweep!r} is not one of {', '.join(sweeps['sweep'])}")
-    path = f"artifacts/reports/{sweep}.html"
-    display.show_table(write_report(store, path, f"unlatent: {sweep}", sweep, run or row["best_run_id"]), sweep)
+    given = overrides or []
+    if sweep and "=" in sweep:  # an override, in the place of the name
+        given, sweep = [sweep, *given], None
+    store = Store(compose_config(given).store)
+    sweep = sweep or newest_sweep(store)
+    run, path = chosen_run(store, sweep, run), f"artifacts/reports/{sweep}.html"
+    display.show_table(write_report(store, path, f"unlatent: {sweep}", sweep, run), sweep)
     if out:
         out.write_bytes(store.read_bytes(path))
-    display.say(f"report: {out or store.uri(path)}")
+    if png:
+        png.mkdir(parents=True, exist_ok=True)
+        for name, picture in pictures_of(store, sweep, run).items():
+            (png / f"{name}.png").write_bytes(picture)
+    display.say(f"report: {out or store.uri(path)}" + (f"; pictures: {png}" if png else ""))

@@ -1,42 +1,47 @@
 """What the tables hold about a sweep and a run. Only numbers that were measured alike stand beside each other."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import pandas as pd
 import pyarrow.compute as pc
 
 from unlatent.platform import tables
+from unlatent.platform.report.knobs import further_settings, varying_knobs
+from unlatent.platform.report.points import Row, best_first, deviation_of, group_points, record, records
 from unlatent.platform.report.wording import setting
-from unlatent.platform.schemas import KNOBS
-from unlatent.platform.selection import COMPARABLE_IN, DIRECTIONS
+from unlatent.platform.selection import COMPARABLE_IN, DIRECTIONS, differences
 from unlatent.platform.store import Store
-
-Row = dict[str, Any]
 
 NEAR = 0.1  # a trial is near the best when its objective is at most this share worse
 
 SHOWN = ("fid", "kid", "class_agreement")  # metrics of each trial, beside the objective
 
-# Knobs that every trial is named by, and those that only follow from others.
-ALWAYS_NAMED = {"patch_size", "window", "attention"}
-FOLLOWING = {"attention_width", "attention_heads"}
+LONGEST_LABEL = 26  # letters that a picture has room for
+
+TIME = "seconds_per_image"  # the one metric that depends on the device
 
 
 @dataclass(frozen=True)
 class SweepFindings:
-    """A sweep and its trials, the best first: the columns of `runs`, and one for each metric of the last checkpoint."""
+    """A sweep, its trials, and its points, the best first.
+
+    `trials` has the columns of `runs` and one for each metric of the last checkpoint; `points` has the means of these
+    over seeds, and their deviations.
+    """
 
     name: str
     row: Row | None  # of `sweeps`
     trials: pd.DataFrame
+    points: pd.DataFrame
     steps: pd.DataFrame
     metrics: list[str]
     settings: Row  # what the metrics depend on, the same for all trials
     otherwise: int  # trials whose last checkpoint was measured in another way only
-    varying: list[str]  # knobs that differ between trials, beside patch size, window and attention; or the seed
+    differing: str  # what those differ in
+    varying: list[str]  # columns that tell points apart, beside patch size, window and attention
     planned: int
+    drawn_on: str  # the device that drew the images of most trials; seconds an image are known of those alone
 
     @property
     def metric(self) -> str:
@@ -47,9 +52,24 @@ class SweepFindings:
         return self.row["direction"] if self.row else DIRECTIONS[self.metric]
 
     @property
+    def deviation(self) -> str:
+        """The column with the objective's deviation over seeds."""
+        return deviation_of(self.metric)
+
+    @property
+    def seeds(self) -> int:
+        """The most runs that any point has."""
+        return int(self.points["runs"].max()) if len(self.points) else 1
+
+    @property
+    def noun(self) -> str:
+        """What a reader calls a point: with one seed, a point is a trial."""
+        return "setting" if self.seeds > 1 else "trial"
+
+    @property
     def ranked(self) -> pd.DataFrame:
-        """The trials that came to their end and were measured, the best first."""
-        return self.trials[(self.trials["status"] == "succeeded") & self.trials[self.metric].notna()]
+        """The points of which a run came to its end and was measured, the best first."""
+        return self.points[(self.points["status"] == "succeeded") & self.points[self.metric].notna()]
 
     @property
     def best(self) -> Row | None:
@@ -61,14 +81,13 @@ class SweepFindings:
 
     @property
     def cheapest_near(self) -> Row:
-        """The cheapest of the trials near the best, which may be the best itself."""
+        """The cheapest of the points near the best, which may be the best itself."""
         values = self.ranked[self.metric]
         near = self.ranked[(values - values.iloc[0]).abs() <= NEAR * abs(values.iloc[0])]
         return record(near.sort_values("forward_gflops").iloc[0])
 
-    @property
-    def failed(self) -> list[Row]:
-        return records(self.trials[self.trials["status"].isin(["failed", "lost"])])
+    def with_status(self, *statuses: str) -> list[Row]:
+        return records(self.trials[self.trials["status"].isin(statuses)])
 
     def states(self) -> dict[str, int]:
         """How many trials are in each state."""
@@ -76,8 +95,16 @@ class SweepFindings:
         waiting = self.planned - len(self.trials)
         return found | ({"waiting": waiting} if waiting > 0 else {})
 
-    def label(self, trial: Any) -> str:
+    def label(self, trial: Row) -> str:
         return setting(trial, self.varying)
+
+    @cached_property
+    def has_long_labels(self) -> bool:
+        return any(len(self.label(point)) > LONGEST_LABEL for point in records(self.points))
+
+    def tag(self, point: Row) -> str:
+        """What a point is called in a picture: its label, or its place in the table where labels would not fit."""
+        return f"#{point['place']}" if self.has_long_labels else self.label(point)
 
 
 @dataclass(frozen=True)
@@ -96,24 +123,43 @@ def read_sweep(store: Store, name: str) -> SweepFindings | None:
     trials = tables.read(store, "runs", pc.field("sweep") == name)
     if row is None and trials.empty:
         return None
+    metric, direction = (row["metric"], row["direction"]) if row else ("fid", "min")
     found = tables.read(store, "evaluations", pc.field("run_id").isin(list(trials["run_id"])))
     last = found.merge(trials[["run_id", "checkpoint_hash"]], on=["run_id", "checkpoint_hash"])
     alike = next(iter(groups_alike(last)), last)
-    metric = row["metric"] if row else "fid"
+    otherwise = last["run_id"].nunique() - alike["run_id"].nunique()
     wide = alike.pivot_table(index="run_id", columns="metric", values="value", aggfunc="last")
     metrics = [str(column) for column in wide.columns]
-    trials = trials.merge(wide.reindex(columns=sorted({*metrics, metric})), on="run_id", how="left")
+    wide = wide.reindex(columns=sorted({*metrics, metric}))
+    drawn_on = usual_device(alike)
+    if TIME in wide:
+        wide[TIME] = wide[TIME].where(alike.groupby("run_id")["device"].last() == drawn_on)
+    trials = best_first(trials.merge(wide, on="run_id", how="left"), metric, direction)
+    varying = varying_knobs(trials, row["budget"] if row else None)
+    further = further_settings(trials, varying)
+    trials = trials.join(further)
+    points = best_first(group_points(trials, sorted({*metrics, metric}), metric), metric, direction)
+    points["place"] = range(1, len(points) + 1)
     return SweepFindings(
         name=name,
         row=row,
-        trials=best_first(trials, metric, row["direction"] if row else "min"),
+        trials=trials,
+        points=points,
         steps=tables.read(store, "steps", pc.field("run_id").isin(list(trials["run_id"]))),
         metrics=metrics,
         settings=settings_of(alike),
-        otherwise=last["run_id"].nunique() - alike["run_id"].nunique(),
-        varying=[knob for knob in differing(trials, [*KNOBS, "seed"]) if knob not in ALWAYS_NAMED | FOLLOWING],
+        otherwise=otherwise,
+        differing=differences(last) if otherwise else "",
+        varying=[*varying, *further.columns],
         planned=(row["trials"] if row else None) or len(trials),
+        drawn_on=drawn_on,
     )
+
+
+def usual_device(evaluations: pd.DataFrame) -> str:
+    """The device that most runs were drawn on; of two, the first by name."""
+    devices = evaluations.drop_duplicates("run_id")["device"].mode()
+    return str(devices.iloc[0]) if len(devices) else "an unknown device"
 
 
 def groups_alike(evaluations: pd.DataFrame) -> list[pd.DataFrame]:
@@ -129,27 +175,9 @@ def settings_of(alike: pd.DataFrame) -> Row:
     return record(alike[[*COMPARABLE_IN, "extractor_accuracy", "dataset", "network_evaluations"]].iloc[0])
 
 
-def best_first(trials: pd.DataFrame, metric: str, direction: str) -> pd.DataFrame:
-    """Trials that came to their end by their objective, then the others; within each, those without a value last."""
-    ordered = trials.sort_values(metric, ascending=direction == "min", kind="stable")
-    return ordered.sort_values("status", key=lambda status: status != "succeeded", kind="stable", ignore_index=True)
-
-
 def shown_metrics(sweep: SweepFindings) -> list[str]:
     """The metrics to show of each trial, the objective first."""
     return list(dict.fromkeys([sweep.metric, *(name for name in SHOWN if name in sweep.metrics)]))
-
-
-def differing(rows: pd.DataFrame, columns: Iterable[str]) -> list[str]:
-    return [column for column in columns if rows[column].nunique(dropna=False) > 1]
-
-
-def records(rows: pd.DataFrame) -> list[Row]:
-    return [{str(name): value for name, value in row.items()} for row in rows.to_dict("records")]
-
-
-def record(row: pd.Series) -> Row:
-    return {str(name): value for name, value in row.items()}
 
 
 def read_run(store: Store, run_id: str) -> RunFindings | None:

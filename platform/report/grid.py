@@ -4,7 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from unlatent.platform.report.findings import Row, SweepFindings, differing, records, shown_metrics
+from unlatent.platform.report.findings import SweepFindings, shown_metrics
+from unlatent.platform.report.knobs import differing
+from unlatent.platform.report.points import Row, deviation_of, records
 from unlatent.platform.report.wording import (
     METRICS,
     count,
@@ -15,6 +17,7 @@ from unlatent.platform.report.wording import (
     moment,
     number,
     plain,
+    with_deviation,
 )
 from unlatent.platform.selection import DIRECTIONS
 
@@ -40,29 +43,46 @@ class Grid:
         return [[column.cell(row) for column in self.columns] for row in self.rows]
 
 
-def trials_grid(sweep: SweepFindings) -> Grid:
-    """The trials, the best first."""
-    knobs = [Column("Patch", lambda row: plain(row["patch_size"])), Column("Window", window)]
+def points_grid(sweep: SweepFindings) -> Grid:
+    """The points, the best first."""
+    points = sweep.points
     others = [Column(name.replace("_", " ").capitalize(), of(name), "text") for name in sweep.varying]
-    seen = [Column("Images seen", lambda row: count(row["images_seen"]))]
+    several = [Column("Seeds", lambda row: plain(row["seeds"]))] if sweep.seeds > 1 else []
+    seen = [Column("Images seen", lambda row: count(row["images_seen"]))] if differing(points, ["images_seen"]) else []
+    states = [] if set(points["states"]) == {"succeeded"} else [Column("Status", lambda row: row["states"], "text")]
+    places = [Column("#", lambda row: plain(row["place"]))] if sweep.has_long_labels else []
     columns = [
-        *knobs,
-        Column("Attention", attention, "text"),
+        *places,
+        Column("Patch", lambda row: plain(row["patch_size"])),
+        Column("Window", window),
         *others,
+        *several,
+        *states,
+        *seen,
         *(metric_column(metric) for metric in shown_metrics(sweep)),
+        *cost_columns(sweep),
+    ]
+    return Grid(columns, records(points), marked=0 if sweep.best else None)
+
+
+def cost_columns(sweep: SweepFindings) -> list[Column]:
+    drawing = [Column("Drawing", lambda row: number(row["seconds_per_image"]), note="s an image")]
+    keeping = [Column("Activations", lambda row: number(row["activation_bytes"] / 1e6), note="MB an image")]
+    return [
         Column("Forward", lambda row: number(row["forward_gflops"]), note="GFLOPs an image"),
+        *(drawing if "seconds_per_image" in sweep.points else []),
+        *(keeping if sweep.points["activation_bytes"].notna().any() else []),
         Column("Training", lambda row: number(row["training_gflops"]), note="GFLOPs in all"),
         Column("Parameters", lambda row: count(row["parameters"])),
-        *(seen if differing(sweep.trials, ["images_seen"]) else []),
         Column("Speed", lambda row: number(row["images_per_s"]), note="images/s"),
-        Column("Status", lambda row: row["status"].replace("_", " "), "text"),
     ]
-    return Grid(columns, records(sweep.trials), marked=0 if sweep.best else None)
 
 
 def metric_column(metric: str) -> Column:
     better = {"min": "lower is better", "max": "higher is better"}.get(DIRECTIONS.get(metric, ""), "")
-    return Column(metric_title(metric), lambda row: metric_value(metric, row[metric]), note=better)
+    return Column(
+        metric_title(metric), lambda row: with_deviation(metric, row[metric], row[deviation_of(metric)]), note=better
+    )
 
 
 def of(name: str) -> Callable[[Row], str]:
@@ -70,11 +90,9 @@ def of(name: str) -> Callable[[Row], str]:
 
 
 def window(row: Row) -> str:
-    return f"{plain(row['window'])} × {plain(row['window'])}" if row["attention"] and row["pixel_depth"] else "–"
-
-
-def attention(row: Row) -> str:
-    return "yes" if row["attention"] and row["pixel_depth"] else "no"
+    if not row["pixel_depth"]:
+        return "no pixel level"
+    return f"{plain(row['window'])} × {plain(row['window'])}" if row["attention"] else "no attention"
 
 
 def evaluation_grid(alike: Any) -> Grid:

@@ -25,6 +25,7 @@ PLACES = {  # of a label around its point: sides (-1, 0, 1), the nearest to what
 
 def place_labels(axes: Axes, points: Points, texts: Sequence[str], marks: Points, lines: Sequence[Points]) -> None:
     """Writes a label beside each point; off all marks, lines and axes where it can."""
+    settle(axes)
     anchors = in_points(axes, points)
     taken = [around(mark, REACH) for mark in in_points(axes, marks)]
     (left, bottom), (_, top) = in_points(axes, np.column_stack([axes.get_xlim(), axes.get_ylim()]))
@@ -42,11 +43,17 @@ def place_labels(axes: Axes, points: Points, texts: Sequence[str], marks: Points
         )
 
 
-def in_points(axes: Axes, points: Points) -> Points:
-    """Where data lie in the figure; its limits and its layout have to be settled for that."""
+def settle(axes: Axes) -> None:
+    """Lays the figure out, so that places in it are known; until limits or texts change."""
     figure = axes.get_figure(root=True)
     assert figure is not None
     figure.draw_without_rendering()
+
+
+def in_points(axes: Axes, points: Points) -> Points:
+    """Where data lie in a settled figure."""
+    figure = axes.get_figure(root=True)
+    assert figure is not None
     return axes.transData.transform(points) * 72 / figure.dpi
 
 
@@ -75,9 +82,12 @@ def overlap(a: Box, b: Box) -> float:
 
 def spread(axes: Axes, ends: Points, texts: Sequence[str], colours: Sequence[str]) -> None:
     """Writes labels in a column at the right, each as near to the end of its curve as the others leave room for."""
+    settle(axes)
     right, heights = ends[:, 0].max(), in_points(axes, ends)[:, 1]
     order = np.argsort(heights)
+    bottom = in_points(axes, np.array([[right, axes.get_ylim()[0]]]))[0, 1] + FONT_SIZE / 2
     places = apart(heights[order], 1.2 * FONT_SIZE)
+    places += max(0.0, bottom - places[0])  # where the axis has its numbers
     for index, place in zip(order, places, strict=True):
         axes.annotate(
             texts[index],

@@ -7,8 +7,10 @@ from textwrap import indent
 from typing import Any
 
 from unlatent.platform import tables
-from unlatent.platform.report.findings import Row, SweepFindings, shown_metrics
-from unlatent.platform.report.wording import is_missing, moment, plain, plural
+from unlatent.platform.report.findings import SweepFindings, shown_metrics
+from unlatent.platform.report.points import Row
+from unlatent.platform.report.wording import is_missing, metric_title, moment, plain, plural
+from unlatent.platform.schemas import RUNS
 from unlatent.platform.selection import COMPARABLE_IN
 from unlatent.platform.store import Store
 
@@ -76,12 +78,33 @@ def measured_facts(settings: Row) -> Facts:
     }
 
 
+def measured_line(sweep: SweepFindings) -> str:
+    """The same in a line, to stand near every picture."""
+    facts = measured_facts(sweep.settings)
+    if not facts:
+        return ""
+    settings, seeds = sweep.settings, sweep.seeds
+    parts = [
+        f"{metric_title(sweep.metric)} of {settings['samples']:,} images from seed {settings['seed']}",
+        f"{settings['weights']} weights",
+        facts["Sampler"],
+        f"guidance {facts['Guidance']}",
+        facts["Precision"],
+        f"features {facts['Features']}",
+        f"reference {facts['Reference']}",
+        *([f"means over {seeds} training seeds ± one sample deviation"] if seeds > 1 else []),
+    ]
+    return "; ".join(parts) + "."
+
+
 def pandas_lines(store: Store, sweep: SweepFindings) -> str:
     """Python that makes the table of trials out of the Parquet files."""
     runs, evaluations = (store.uri(tables.folder(table)) for table in ("runs", "evaluations"))
     alike = [(name, as_python(sweep.settings[name])) for name in COMPARABLE_IN if sweep.settings]
-    knobs = ["patch_size", "window", "attention", *sweep.varying]
-    columns = ["run_id", *knobs, *(shown_metrics(sweep) if sweep.settings else []), "forward_gflops", "status"]
+    knobs = ["patch_size", "window", "attention", *(name for name in sweep.varying if name in RUNS)]
+    seeds = ["point", "seed"] if sweep.seeds > 1 else []
+    scores = shown_metrics(sweep) if sweep.settings else []
+    columns = ["run_id", *seeds, *knobs, *scores, "forward_gflops", "status"]
     scored = [
         f"scores = pd.read_parquet({evaluations!r})",
         f"alike = dict(\n{literal(alike)}\n)",
@@ -97,9 +120,16 @@ def pandas_lines(store: Store, sweep: SweepFindings) -> str:
         f"trials = trials[trials.sweep == {sweep.name!r}]",
         *(scored if sweep.settings else []),
         f"columns = {columns}",
-        "trials[columns]",
+        *(over_seeds(sweep) if seeds and scores else ["trials[columns]"]),
     ]
     return "\n".join(lines)
+
+
+def over_seeds(sweep: SweepFindings) -> list[str]:
+    """Further lines: the means of each point beside its trials."""
+    means = f"trials[trials.status == 'succeeded'].groupby('point')[{sweep.metric!r}].agg(['mean', 'std', 'count'])"
+    best_first = f"sort_values(['mean', {sweep.metric!r}], ascending={sweep.direction == 'min'})"
+    return [f"means = {means}", f"trials[columns].merge(means, on='point', how='left').{best_first}"]
 
 
 def as_python(value: Any) -> Any:

@@ -1,31 +1,54 @@
-"""One self-contained page out of what the tables hold."""
+"""One self-contained page out of what the tables hold, and its pictures as files."""
 
-import base64
-from collections.abc import Callable
+import textwrap
 from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from unlatent.platform import runs, tables
 from unlatent.platform.provenance import now, provenance
-from unlatent.platform.report import figures, grid, origin
-from unlatent.platform.report.answer import caveats, headline, summary
-from unlatent.platform.report.findings import (
-    Row,
-    RunFindings,
-    SweepFindings,
-    read_run,
-    read_sweep,
-    records,
-    settings_of,
-)
-from unlatent.platform.report.wording import count, moment, plain, plural, setting, setting_in_words
+from unlatent.platform.report.answer import headline, summary
+from unlatent.platform.report.caveats import caveats
+from unlatent.platform.report.colours import declarations
+from unlatent.platform.report.curves import loss_picture, losses_picture
+from unlatent.platform.report.findings import RunFindings, SweepFindings, read_run, read_sweep
+from unlatent.platform.report.origin import measured_line
+from unlatent.platform.report.parts import origin_part, run_part, sweep_part, sweep_pictures
+from unlatent.platform.report.thumbnails import thumbnail
+from unlatent.platform.report.wording import moment
 from unlatent.platform.store import Store
 
 Summary = list[dict[str, str]]  # rows of a small table, texts by column
 
 MOST_ANSWERS = 120  # pictures of the endpoint's answers
+LARGEST_ANSWER = (256, 150_000)  # pixels across and bytes of each
+
+
+def newest_sweep(store: Store) -> str:
+    """The sweep that was begun last.
+
+    Raises ValueError where there is none.
+    """
+    tables.require_results(store)
+    sweeps = tables.read(store, "sweeps").sort_values("started_at")
+    if sweeps.empty:
+        raise ValueError(f"{store.root} holds no sweep to report on; `unlatent sweep digits` runs one")
+    return str(sweeps["sweep"].iloc[-1])
+
+
+def chosen_run(store: Store, sweep: str, run_id: str | None) -> str | None:
+    """The run to show in full beside a sweep: the one named, or the sweep's best.
+
+    Raises ValueError for a sweep or a run that is not in the tables.
+    """
+    tables.require_results(store)
+    row = tables.row(store, "sweeps", sweep)
+    if row is None:
+        names = ", ".join(sorted(tables.read(store, "sweeps")["sweep"])) or "none yet; `unlatent sweep digits` runs one"
+        raise ValueError(f"sweep={sweep!r} is not in {store.root}; the sweeps there: {names}")
+    return runs.find(store, run_id)["run_id"] if run_id else row["best_run_id"]
 
 
 def write_report(
@@ -50,8 +73,10 @@ def write_report(
         "caveats": caveats(trials, run),
         "missing": missing(sweep, trials, run_id, run),
         "sweep": sweep_part(store, trials) if trials else None,
-        "run": run_part(run) if run else None,
-        "answers": dict(list((requests or {}).items())[:MOST_ANSWERS]),
+        "run": run_part(run, trials) if run else None,
+        "answers": {
+            name: thumbnail(png, *LARGEST_ANSWER) for name, png in list((requests or {}).items())[:MOST_ANSWERS]
+        },
         "answered": len(requests or {}),
         "origin": origin_part(trials, run),
         "store": store.root,
@@ -59,6 +84,21 @@ def write_report(
     }
     store.write_bytes(path, render(parts).encode())
     return summary(trials, run)
+
+
+def pictures_of(store: Store, sweep: str, run_id: str | None = None) -> dict[str, bytes]:
+    """The report's pictures as PNG, by name, each with what its numbers depend on in small print."""
+    trials = read_sweep(store, sweep)
+    run = read_run(store, run_id) if run_id else None
+    found = {}
+    if trials:
+        note = textwrap.fill(f"{sweep}: {measured_line(trials)}", 110)
+        found = {picture.name: picture.png(note) for picture, _ in sweep_pictures(trials)}
+        if len(trials.steps):
+            found["losses"] = losses_picture(trials).png(sweep)
+    if run and len(run.steps):
+        found["loss-of-run"] = loss_picture(run.steps).png(run.row["run_id"])
+    return found
 
 
 def missing(sweep: str | None, trials: SweepFindings | None, run_id: str | None, run: RunFindings | None) -> list[str]:
@@ -71,75 +111,9 @@ def missing(sweep: str | None, trials: SweepFindings | None, run_id: str | None,
     return said
 
 
-def sweep_part(store: Store, sweep: SweepFindings) -> dict[str, Any]:
-    row = sweep.row or {}
-    enough = len(sweep.ranked) > 1
-    windows = sweep.ranked.loc[figures.with_attention(sweep.ranked), "window"].nunique()
-    return {
-        "name": sweep.name,
-        "question": row.get("question"),
-        "extent": extent(sweep),
-        "grid": grid.trials_grid(sweep) if len(sweep.trials) else None,
-        "cost_figure": Markup(figures.quality_against_cost(sweep)) if enough else None,
-        "window_figure": Markup(figures.quality_by_window(sweep)) if windows > 1 and not sweep.varying else None,
-        "loss_figure": Markup(figures.losses(sweep)) if len(sweep.steps) else None,
-        "failures": [(sweep.label(row), row["run_id"], plain(row["error"])) for row in sweep.failed],
-        "measured": origin.measured_facts(sweep.settings),
-        "pandas": origin.pandas_lines(store, sweep),
-    }
-
-
-def extent(sweep: SweepFindings) -> str:
-    """How many trials there are, how they were chosen, and what was left out."""
-    row = sweep.row
-    if row is None:
-        return f"{plural(len(sweep.trials), 'trial')}; the row of the sweep itself is missing."
-    pruned = row["pruned"] or 0
-    left_out = f"; {plural(pruned, 'combination')} that cannot work left out beforehand" if pruned else ""
-    state = {
-        "running": " The sweep is still running.",
-        "lost": " The sweep was cut off.",
-        "failed": " The sweep failed.",
-    }
-    chosen = (
-        f"{plural(sweep.planned, 'trial')} ({row['scheduler']}) of {count(row['total_images'])} images each{left_out}."
-    )
-    return chosen + state.get(row["status"], "")
-
-
-def run_part(run: RunFindings) -> dict[str, Any]:
-    row = run.row
-    return {
-        "run_id": row["run_id"],
-        "words": setting_in_words(row),
-        "status": row["status"].replace("_", " "),
-        "error": row["error"],
-        "images_seen": count(row["images_seen"]),
-        "total_images": count(row["total_images"]),
-        "grids": {count(images): png for images, png in run.grids.items()},
-        "loss_figure": Markup(figures.loss_of_run(run.steps)) if len(run.steps) else None,
-        "evaluations": [
-            (grid.evaluation_grid(alike), origin.measured_facts(settings_of(alike))) for alike in run.evaluations
-        ],
-    }
-
-
-def origin_part(sweep: SweepFindings | None, run: RunFindings | None) -> dict[str, Any] | None:
-    trials = records(sweep.trials) if sweep else []
-    runs = [*trials, *([run.row] if run and run.row["run_id"] not in {row["run_id"] for row in trials} else [])]
-    if not runs:
-        return None
-    label: Callable[[Row], str] = sweep.label if sweep else setting
-    return {"facts": origin.facts(runs), "grid": grid.runs_grid(runs, label)}
-
-
 def render(parts: dict[str, Any]) -> str:
     folder = resources.files("unlatent.platform.report")
     page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    page.filters["data_uri"] = data_uri
-    style = Markup((folder / "page.css").read_text())
-    return page.from_string((folder / "page.html").read_text()).render(style=style, **parts)
-
-
-def data_uri(png: bytes) -> str:
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
+    given = {name: Markup((folder / file).read_text()) for name, file in (("style", "page.css"), ("script", "page.js"))}
+    colours = Markup(declarations())
+    return page.from_string((folder / "page.html").read_text()).render(**given, colours=colours, **parts)

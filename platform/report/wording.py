@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 NOTHING = "–"
+PLUS_MINUS = "\u00a0±\u00a0"
 
 METRICS = {  # name -> title, what it tells
     "fid": ("FID", "distance between the features of real and generated images; 0 is best"),
@@ -78,6 +79,24 @@ def metric_value(metric: str, value: Any) -> str:
     return share(value) if metric in {"class_agreement", "precision", "recall"} else number(value)
 
 
+def with_deviation(metric: str, value: Any, deviation: Any) -> str:
+    """`1.27 ± 0.05`: a mean over seeds, and the sample deviation where there are several."""
+    text = metric_value(metric, value)
+    if is_missing(deviation) or is_missing(value):
+        return text
+    digits, space, percent = text.partition("\u00a0")
+    return f"{digits}{PLUS_MINUS}{as_fine_as(metric, value, deviation).removesuffix(space + percent)}{space}{percent}"
+
+
+def as_fine_as(metric: str, value: Any, difference: float) -> str:
+    """A difference to the decimals that a value of the metric has; to its first digit, where that would be none."""
+    digits, space, percent = metric_value(metric, value).partition("\u00a0")
+    scaled = 100 * difference if percent else difference
+    decimals = len(digits.partition(".")[2])
+    text = f"{scaled:,.{decimals}f}" if round(scaled, decimals) else number(scaled, 1)
+    return f"{text}{space}{percent}"
+
+
 def plain(value: Any) -> str:
     """Any value of a table as text."""
     if is_missing(value):
@@ -87,6 +106,10 @@ def plain(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:g}"
     return str(value)
+
+
+def short(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) and abs(value) < 1000 else plain(value)
 
 
 def plural(many: int, noun: str) -> str:
@@ -104,7 +127,7 @@ def setting(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
         compaction = ", no pixel level"
     else:
         compaction = f"/w{plain(run['window'])}" if run["attention"] else ", no attention"
-    return " ".join([f"p{plain(run['patch_size'])}{compaction}", *(f"{name}={plain(run[name])}" for name in others)])
+    return " ".join([f"p{plain(run['patch_size'])}{compaction}", *(f"{name}={short(run[name])}" for name in others)])
 
 
 def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
@@ -114,5 +137,8 @@ def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
         compaction = f"with compaction window {plain(run['window'])}"
     else:
         compaction = "without attention between pixel tokens"
-    parts = [f"patch size {plain(run['patch_size'])} {compaction}", *(f"{name} {plain(run[name])}" for name in others)]
+    parts = [
+        f"patch size {plain(run['patch_size'])} {compaction}",
+        *(f"{name.replace('_', ' ')} {short(run[name])}" for name in others),
+    ]
     return ", ".join(parts)

@@ -53,7 +53,8 @@ def unlatent(capsys, monkeypatch, tmp_path) -> Callable[..., Done]:
         (["results", "nothing"], "table='nothing' is not one of runs, steps"),
         (["serve"], "no checkpoint in"),
         (["generate", "--class", "3"], "no checkpoint in"),
-        (["report"], "holds no sweep to report on"),
+        (["report"], "holds no results"),
+        (["report", "digits"], "holds no results"),
     ],
 )
 def test_what_cannot_work_is_one_line_and_writes_nothing(unlatent, tmp_path, arguments, named):
