@@ -59,13 +59,28 @@ def foresee(execution: Execution, step: Step) -> tuple[str, str]:
         decision = decide(execution, step)
         return "run" if decision.runs else "skip", decision.why
     first = f"{', '.join(pending)} would run before it"
-    before = records.read(execution.store, execution.pipeline.name, step.name)
-    if before is None or ACTIONS[step.run].passing or step.name in execution.forced:
+    if step.name in execution.forced or not has_been_done(execution, step):
         return "run", first
-    own = None if waits_for_winner(execution, step) else changes(before.basis, execution.basis(step, before.basis))
-    if why := own or records.damage(execution.store, before):
+    if ACTIONS[step.run].passing:
+        return "depends", f"{first}, and it only for a step that needs it and runs"
+    if why := own_reason(execution, step):
         return "run", why
     return "depends", f"{first}, and it only if that hands on something else"
+
+
+def has_been_done(execution: Execution, step: Step) -> bool:
+    """Whether a step has succeeded before; of a passing one, all that need it."""
+    if ACTIONS[step.run].passing:
+        return all(has_been_done(execution, each) for each in execution.pipeline.dependents(step.name))
+    return records.read(execution.store, execution.pipeline.name, step.name) is not None
+
+
+def own_reason(execution: Execution, step: Step) -> str | None:
+    """Why a step has to run, whatever those before it hand on."""
+    before = records.read(execution.store, execution.pipeline.name, step.name)
+    assert before, "the step has been done"
+    own = None if waits_for_winner(execution, step) else changes(before.basis, execution.basis(step, before.basis))
+    return own or records.damage(execution.store, before)
 
 
 def as_table(planned: list[Planned]) -> list[dict[str, str]]:

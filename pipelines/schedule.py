@@ -91,19 +91,22 @@ class Schedule:
         """Takes out of those waiting what may start now.
 
         On a Ray of this machine's own, steps that work there take turns: a training takes all its CPUs, and would wait
-        in vain beside another one. A cluster that is joined has room for several, or queues them itself.
+        in vain beside another one. A cluster that is joined has room for several, or queues them itself. So do steps
+        that compute in this process: one would draw from the other's random numbers.
         """
         chosen: list[tuple[Step, str]] = []
         for each in list(self.waiting):
             others = [*self.running.values(), *(step for step, _ in chosen)]
-            in_turn = self.takes_turns(each[0]) and any(self.takes_turns(other) for other in others)
-            if len(others) < self.limit and not in_turn:
+            taken = {turn for other in others for turn in self.turns(other)}
+            if len(others) < self.limit and not taken & self.turns(each[0]):
                 self.waiting.remove(each)
                 chosen.append(each)
         return chosen
 
-    def takes_turns(self, step: Step) -> bool:
-        return ACTIONS[step.run].on_ray and self.execution.configs[step.name].cluster.address is None
+    def turns(self, step: Step) -> set[str]:
+        """What a step needs for itself."""
+        action, address = ACTIONS[step.run], self.execution.configs[step.name].cluster.address
+        return ({"ray"} if action.on_ray and address is None else set()) | ({"torch"} if action.in_torch else set())
 
     def start(self, chosen: list[tuple[Step, str]]) -> None:
         for step, why in chosen:

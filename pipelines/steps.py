@@ -203,7 +203,8 @@ class Action:
     takes: tuple[str, ...] = ()  # values that a step it needs must hand on
     gives: tuple[str, ...] = ()  # values that it hands on
     resources: Callable[[Config], str] = lambda config: "this process"
-    on_ray: bool = False  # whether its work is done by Ray's workers
+    on_ray: bool = False  # its work is done by Ray's workers
+    in_torch: bool = False  # its work is done by torch in this process, which has one generator and one set of threads
     passing: bool = False  # leaves nothing that outlives the pipeline, and runs only for a step that will
 
 
@@ -211,6 +212,7 @@ ACTIONS = {
     "prepare_data": Action(
         call=prepare_data,
         reads=("data", *(f"evaluation.{name}" for name in ("extractor", "inception_file", "minimum_accuracy"))),
+        in_torch=True,
     ),
     "sweep": Action(
         call=sweep,
@@ -227,7 +229,7 @@ ACTIONS = {
         resources=training_resources,
         on_ray=True,
     ),
-    "evaluate": Action(call=evaluate, reads=MEASURING, takes=("run_id",), gives=("run_id",)),
+    "evaluate": Action(call=evaluate, reads=MEASURING, takes=("run_id",), gives=("run_id",), in_torch=True),
     "select": Action(
         call=select, reads=(*MEASURING, "serve.metric"), gives=("checkpoint", "run_id", "metric", "value")
     ),

@@ -62,6 +62,19 @@ def test_a_plan_knows_that_a_step_with_other_settings_runs_whatever_comes_before
     assert said(planned) == {"a": "run: sampler.steps=3, was 12", "b": "run: train.seed=1, was 0"}
 
 
+def test_a_plan_says_of_a_passing_step_that_it_depends_on_those_that_need_it(kitchen):
+    text = "steps: {a: {run: draw}, open: {run: hold, needs: [a]}, ask: {run: note, needs: [open]}}"
+    assert said(kitchen.plan(text))["open"] == "run: a would run before it"
+    kitchen.run(text)
+    kitchen.store.delete(kitchen.file("a"))
+
+    planned = said(kitchen.plan(text))
+
+    assert planned["open"] == "depends: a would run before it, and it only for a step that needs it and runs"
+    assert planned["ask"] == "depends: open would run before it, and it only if that hands on something else"
+    assert kitchen.run(text) == ["a"]
+
+
 def test_a_plan_leaves_the_store_as_it_is(kitchen):
     kitchen.run(DIAMOND)
     before = everything(kitchen.folder / "store")

@@ -43,40 +43,39 @@ def test_a_step_that_runs_alone_needs_no_name_on_its_lines(kitchen, capsys):
     assert "met" in capsys.readouterr().out.splitlines()
 
 
-@pytest.mark.parametrize("how", ["command", "definition"])
-def test_no_more_steps_run_at_once_than_allowed(kitchen, monkeypatch, how):
-    under_way, most = [], []
+@pytest.fixture
+def crowd(kitchen, monkeypatch):
+    """The most steps that were seen at work at the same time, of several that could be."""
 
-    def count(context):
-        under_way.append(context.step)
-        most.append(len(under_way))
-        time.sleep(0.05)
-        under_way.remove(context.step)
-        return kitchen.actions["note"].call(context)
+    def run(at_once=None, before="", **traits) -> int:
+        under_way, most = [], []
 
-    monkeypatch.setitem(steps.ACTIONS, "count", Action(call=count, reads=("train",)))
-    text = "steps: {a: {run: count}, b: {run: count}, c: {run: count}, d: {run: count}}"
+        def count(context):
+            under_way.append(context.step)
+            most.append(len(under_way))
+            time.sleep(0.05)
+            under_way.remove(context.step)
+            return kitchen.actions["note"].call(context)
 
-    kitchen.run(text if how == "command" else f"at_once: 2\n{text}", at_once=2 if how == "command" else None)
+        monkeypatch.setitem(steps.ACTIONS, "count", Action(call=count, reads=("train",), **traits))
+        kitchen.run(
+            before + "steps: {a: {run: count}, b: {run: count}, c: {run: count}, d: {run: count}}", at_once=at_once
+        )
+        assert len(most) == 4
+        return max(most)
 
-    assert max(most) == 2 and len(most) == 4
+    return run
 
 
-def test_steps_on_a_ray_of_this_machines_own_take_turns(kitchen, monkeypatch):
-    under_way, most = [], []
+def test_no_more_steps_run_at_once_than_the_command_or_the_definition_allows(crowd):
+    assert crowd(at_once=3) == 3
+    assert crowd(before="at_once: 2\noverrides: [train.seed=1]\n") == 2
+    assert crowd(before="at_once: 2\noverrides: [train.seed=2]\n", at_once=1) == 1
 
-    def count(context):
-        under_way.append(context.step)
-        most.append(len(under_way))
-        time.sleep(0.05)
-        under_way.remove(context.step)
-        return kitchen.actions["note"].call(context)
 
-    monkeypatch.setitem(steps.ACTIONS, "count", Action(call=count, reads=("train",), on_ray=True))
-
-    kitchen.run("steps: {a: {run: count}, b: {run: count}}")
-
-    assert max(most) == 1 and len(most) == 2
+@pytest.mark.parametrize("trait", ["on_ray", "in_torch"])
+def test_steps_that_would_get_into_each_others_way_take_turns(crowd, trait):
+    assert crowd(at_once=4, **{trait: True}) == 1
 
 
 def test_steps_that_run_at_once_do_not_wait_for_the_slowest_to_be_noted(kitchen, monkeypatch):
