@@ -119,7 +119,7 @@ class Schedule:
                 self.running[self.threads.submit(try_step, self.execution, step, why, beside=True)] = step
 
     def join_ray(self, step: Step) -> None:
-        """For a step that runs in a thread: once, and here, where signals can be given handlers."""
+        """For a step that runs in a thread: here, as two threads that join at the same time would each start a Ray."""
         if ACTIONS[step.run].on_ray:
             cluster.connect(self.execution.configs[step.name].cluster)
 
