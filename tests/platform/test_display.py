@@ -72,3 +72,17 @@ def test_a_store_that_does_not_answer_ends_no_display(store, monkeypatch):
     monkeypatch.setattr(store, "read_bytes", away)
 
     assert progress.latest(store, "mine") is None
+
+
+def test_who_speaks_beside_others_is_named_on_every_line_and_draws_nothing_in_place(store, terminal):
+    with display.speaking_as("left"):
+        display.say("one\ntwo")
+        display.show_table([{"metric": "fid", "value": "1.5"}])
+        with display.training_bar(store, "mine"):
+            progress.publish(store, "mine", replace(FAR, images_seen=FAR.total_images))
+    display.say("alone")
+
+    *lines, last = terminal.getvalue().splitlines()
+    assert lines[:2] == ["left | one", "left | two"] and last == "alone"
+    assert all(line.startswith("left | ") for line in lines) and any("fid" in line for line in lines)
+    assert any(line.startswith("left | mine: 100%  done") for line in lines), "its threads speak as it does"
