@@ -15,6 +15,7 @@ from unlatent.pipelines.steps import ACTIONS, Context
 from unlatent.platform.config import Config, compose_config, load_sweep
 from unlatent.platform.datasets import listing
 from unlatent.platform.provenance import code_version
+from unlatent.platform.runs import flatten
 from unlatent.platform.store import Store
 
 WHERE = {"cluster", "store", "serve"}  # where a step runs, not what it makes
@@ -100,7 +101,7 @@ class Execution:
         read = share(asdict(config) | {"about": self.pipeline.about}, reads)
         parts: dict[str, Any] = {
             "config": {key: value for key, value in read.items() if key not in BESIDE},
-            "sweep": share(self.sweep_of(step), tuple(self.sweep_of(step))),
+            "sweep": flatten(self.sweep_of(step)),
         }
         return Basis(
             action=step.run,

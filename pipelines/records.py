@@ -5,10 +5,13 @@ import json
 from dataclasses import asdict, dataclass, field
 
 import pyarrow.compute as pc
+from pyarrow import NativeFile
 
 from unlatent.pipelines.basis import Basis, content_hash
 from unlatent.platform import tables
 from unlatent.platform.store import Store
+
+PART_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,15 @@ class Record:
 
 
 def file_hash(store: Store, path: str) -> str:
-    return hashlib.sha256(store.read_bytes(path)).hexdigest()
+    """Of a file of any size, read in parts."""
+
+    def digest(file: NativeFile) -> str:
+        found = hashlib.sha256()
+        while part := file.read(PART_BYTES):
+            found.update(part)
+        return found.hexdigest()
+
+    return store.read_with(path, digest)
 
 
 def rows_hash(store: Store, rows: Rows) -> str | None:
