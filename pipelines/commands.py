@@ -1,5 +1,6 @@
 """The commands that name pipelines, and the config of any command."""
 
+import sys
 from typing import Annotated
 
 import typer
@@ -14,35 +15,52 @@ app.add_typer(data, name="data")
 Name = Annotated[str, typer.Argument(help="A pipeline in pipelines/, or a .yaml file")]
 
 
-@app.command(epilog="unlatent run quickstart store=/data/store cluster.address=auto")
-def run(pipeline: Name, overrides: Overrides = None) -> None:
+@app.command(epilog="unlatent run quickstart store=/data/store cluster.address=auto --force report")
+def run(
+    pipeline: Name,
+    overrides: Overrides = None,
+    force: Annotated[
+        list[str] | None, typer.Option(help="Run this step even if it is done; may be given several times")
+    ] = None,
+    at_once: Annotated[
+        int | None, typer.Option(help="Steps at most at the same time; as many as there are CPUs unless given")
+    ] = None,
+) -> None:
     """Run a pipeline: what has been done is skipped, and what was cut off goes on."""
     from unlatent.pipelines.definition import load_pipeline
     from unlatent.pipelines.runner import run_pipeline
 
-    run_pipeline(load_pipeline(pipeline), overrides or [])
+    run_pipeline(load_pipeline(pipeline), overrides or [], force or [], at_once)
 
 
 @app.command(epilog="unlatent plan imagenet256 cluster.workers=8 --measure")
 def plan(
     pipeline: Name,
     overrides: Overrides = None,
+    force: Annotated[list[str] | None, typer.Option(help="As of `unlatent run`")] = None,
     measure: Annotated[
         bool, typer.Option(help="First time some steps of each network that is to be trained, where it would be")
     ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print as JSON, a step a line")] = False,
 ) -> None:
     """Print a pipeline's steps, what would be skipped and why, what each needs, and how long. Runs none of them."""
     from unlatent.pipelines.definition import load_pipeline
     from unlatent.pipelines.estimates import estimates, measure_rates
-    from unlatent.pipelines.planning import plan_pipeline
-    from unlatent.pipelines.runner import Execution
+    from unlatent.pipelines.execution import Execution
+    from unlatent.pipelines.planning import as_json, as_table, plan_pipeline
+    from unlatent.platform.rates import known_rates
 
-    execution = Execution(load_pipeline(pipeline), tuple(overrides or []))
-    display.say(f"{execution.pipeline.name}: {execution.pipeline.about}")
+    execution = Execution(load_pipeline(pipeline), tuple(overrides or []), tuple(force or []))
     if measure:
         measure_rates(execution)
-    display.show_table(plan_pipeline(execution))
-    for line in estimates(execution):
+    planned = plan_pipeline(execution)
+    if json:
+        rates = known_rates(execution.store)
+        sys.stdout.writelines(f"{as_json(each, rates)}\n" for each in planned)
+        return
+    display.say(f"{execution.pipeline.name}: {execution.pipeline.about}")
+    display.show_table(as_table(planned))
+    for line in estimates(execution, {each.step: each.works for each in planned}):
         display.say(line)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from unlatent.models import cost
 from unlatent.pipelines.definition import Step
-from unlatent.pipelines.runner import Execution
+from unlatent.pipelines.execution import Execution
 from unlatent.platform.config import Config
 from unlatent.platform.display import say
 from unlatent.platform.rates import Rate, best_rate, known_rates, measure_on_ray
@@ -29,20 +29,36 @@ class Work:
         return self.images * self.gflops_each
 
 
-def estimates(execution: Execution) -> list[str]:
+def estimates(execution: Execution, works: dict[str, list[Work]]) -> list[str]:
     """A line or two for each step that trains or draws."""
     rates = known_rates(execution.store)
     lines = []
-    for name in execution.pipeline.order():
-        step = execution.pipeline.steps[name]
-        if works := work_of(execution, step):
-            lines += [f"{name}: {amount(works)}", f"    {duration(works, rates)}"]
+    for name, computed in works.items():
+        if computed:
+            waits = waits_for_winner(execution, execution.pipeline.steps[name])
+            doubt = "; the winner of the sweep may be another network" if waits else ""
+            lines += [f"{name}: {amount(computed)}{doubt}", f"    {duration(computed, rates)}"]
     return lines
+
+
+def waits_for_winner(execution: Execution, step: Step) -> bool:
+    """Whether the sweep that decides what a step trains has yet to run."""
+    pending = [need for need in step.needs if need not in execution.done]
+    return step.run == "train" and any(execution.pipeline.steps[need].sweep for need in pending)
+
+
+def seconds(works: list[Work], rates: list[Rate]) -> float | None:
+    """Of all works one after another, by the rates that are known; None where one is missing."""
+    found = [best_rate(rates, work.kind, work.config) for work in works]
+    known = [rate for rate in found if rate is not None]
+    if len(known) < len(works):
+        return None
+    return sum(work.gflops / rate.gflops_per_s / work.devices for work, rate in zip(works, known, strict=True))
 
 
 def work_of(execution: Execution, step: Step) -> list[Work]:
     """What a step computes by the network; of a sweep, trial by trial, as if none were stopped early."""
-    config = execution.configs[step.name]
+    config = execution.config_of(step)
     if step.run == "train":
         return [training(config)]
     if step.run == "evaluate":

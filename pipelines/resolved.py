@@ -7,7 +7,7 @@ from typing import Any
 import yaml
 
 from unlatent.pipelines.definition import load_pipeline
-from unlatent.pipelines.runner import Execution
+from unlatent.pipelines.execution import Execution
 from unlatent.platform.config import compose_config
 from unlatent.platform.tuning.plan import plan_sweep
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import httpx
 
-from unlatent.pipelines.records import Outputs
-from unlatent.platform import checkpoints
+from unlatent.pipelines.records import Outputs, Rows
+from unlatent.platform import checkpoints, classifier
 from unlatent.platform.config import Config, compose_config, load_sweep
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.devices import local_device
@@ -30,8 +30,8 @@ class Context:
     pipeline: str
     about: str  # what the pipeline is for
     step: str
-    config: Config
-    overrides: list[str]
+    config: Config  # of which a step sees what its action reads
+    overrides: list[str]  # that make it, of which a sweep's own begin with `sweep.`
     sweep: str | None
     inputs: dict[str, dict[str, str]]  # of each step it needs: the values it handed on
 
@@ -62,7 +62,9 @@ def prepare_data(context: Context) -> Outputs:
     accuracy = "" if extractor.accuracy is None else f", held-out accuracy {extractor.accuracy:.4f}"
     sizes = f"{len(dataset.train):,} images to train on, {len(dataset.held_out):,} held out"
     say(f"{dataset.name}: {sizes}; features of {extractor.name[:24]}{accuracy}")
-    return Outputs({"dataset_hash": dataset.hash, "extractor": extractor.name, "accuracy": str(extractor.accuracy)})
+    values = {"dataset_hash": dataset.hash, "extractor": extractor.name, "accuracy": str(extractor.accuracy)}
+    folder = classifier.folder(dataset)
+    return Outputs(values, files_of(context.store, folder) if extractor.name.startswith("classifier:") else ())
 
 
 def sweep(context: Context) -> Outputs:
@@ -71,17 +73,30 @@ def sweep(context: Context) -> Outputs:
     best = run_sweep(context.sweep, context.overrides)
     definition = load_sweep(context.sweep, context.overrides)
     winner = {"shared": definition.overrides, "knobs": definition.overrides_of(best.knobs)}
-    return Outputs({"sweep": definition.name, "best_trial": best.run_id, "winner": json.dumps(winner)})
+    values = {"sweep": definition.name, "best_trial": best.run_id, "winner": json.dumps(winner)}
+    rows = (
+        Rows("sweeps", "sweep", definition.name, ("status", "best_run_id")),
+        Rows("runs", "sweep", definition.name, ("run_id", "status", "checkpoint_hash")),
+    )
+    return Outputs(values, rows=rows)
 
 
 def train(context: Context) -> Outputs:
     """Trains one run; the winner of a sweep, where a sweep is among what the step needs."""
-    winner: dict[str, list[str]] = {"shared": [], "knobs": []}
-    if any("winner" in values for values in context.inputs.values()):
-        winner = json.loads(context.given("winner"))
-    run_id = train_on_ray(compose_config([*winner["shared"], *context.overrides, *winner["knobs"]]))
+    run_id = train_on_ray(compose_config(context.overrides))
     checkpoint = last_checkpoint(context.store, run_id)
-    return Outputs({"run_id": run_id, "checkpoint": checkpoint.path}, files_of(context.store, checkpoint.path))
+    rows = (Rows("runs", "run_id", run_id, ("status", "checkpoint_hash")),)
+    return Outputs({"run_id": run_id, "checkpoint": checkpoint.path}, files_of(context.store, checkpoint.path), rows)
+
+
+def with_winner(settings: list[str], inputs: dict[str, dict[str, str]]) -> list[str]:
+    """A step's settings, with those of the winner of a sweep among its inputs.
+
+    What all trials shared gives way to the step's own; the knobs that won do not.
+    """
+    found = [values["winner"] for values in inputs.values() if "winner" in values]
+    winner = json.loads(found[0]) if found else {"shared": [], "knobs": []}
+    return [*winner["shared"], *settings, *winner["knobs"]]
 
 
 def evaluate(context: Context) -> Outputs:
@@ -92,8 +107,9 @@ def evaluate(context: Context) -> Outputs:
     dataset = open_dataset(config.data, context.store)
     rows = evaluate_checkpoint(context.store, model, dataset, config.evaluation, config.sampler)
     show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows], model.run_id)
-    values = {"run_id": model.run_id, "evaluation_id": rows[0]["evaluation_id"]}
-    return Outputs(values)
+    evaluation_id = rows[0]["evaluation_id"]
+    written = Rows("evaluations", "evaluation_id", evaluation_id, ("metric", "value"))
+    return Outputs({"run_id": model.run_id, "evaluation_id": evaluation_id}, rows=(written,))
 
 
 def select(context: Context) -> Outputs:
@@ -142,7 +158,7 @@ def report(context: Context) -> Outputs:
     title = f"unlatent: {context.pipeline}"
     summary = write_report(store, path, title, given.get("sweep"), given.get("run_id"), requests, context.about)
     message = f"{as_lines(summary)}\nreport: {store.uri(path)}"
-    return Outputs({"report": path}, (path,), message)
+    return Outputs({"report": path}, (path,), message=message)
 
 
 def files_of(store: Store, checkpoint: str) -> tuple[str, ...]:
@@ -168,22 +184,62 @@ def amount(what: str, cpus: float | None, gpus: float) -> str:
     return f"{what}: {shown}" + (f", {gpus:g} GPU" if gpus else "")
 
 
-@dataclass(frozen=True)
+def as_they_are(settings: list[str], inputs: dict[str, dict[str, str]]) -> list[str]:
+    return settings
+
+
+NETWORK = ("model", "data", "train")
+MEASURING = ("data", "evaluation", "sampler")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Action:
-    """What a step can do. A passing one leaves nothing that outlives the pipeline, and runs only for one that will."""
+    """What a step can do."""
 
     call: Callable[[Context], Outputs]
+    reads: tuple[str, ...] = ()  # what of the config decides its outputs: `model`, or `serve.metric`
+    settings: Callable[[list[str], dict[str, dict[str, str]]], list[str]] = as_they_are  # its own, with its inputs'
+    takes: tuple[str, ...] = ()  # values that a step it needs must hand on
+    gives: tuple[str, ...] = ()  # values that it hands on
     resources: Callable[[Config], str] = lambda config: "this process"
-    passing: bool = False
+    on_ray: bool = False  # its work is done by Ray's workers
+    in_torch: bool = False  # its work is done by torch in this process, which has one generator and one set of threads
+    passing: bool = False  # leaves nothing that outlives the pipeline, and runs only for a step that will
 
 
 ACTIONS = {
-    "prepare_data": Action(prepare_data),
-    "sweep": Action(sweep, sweep_resources),
-    "train": Action(train, training_resources),
-    "evaluate": Action(evaluate),
-    "select": Action(select),
-    "deploy": Action(deploy, serving_resources, passing=True),
-    "request_images": Action(request_images),
-    "report": Action(report),
+    "prepare_data": Action(
+        call=prepare_data,
+        reads=("data", *(f"evaluation.{name}" for name in ("extractor", "inception_file", "minimum_accuracy"))),
+        in_torch=True,
+    ),
+    "sweep": Action(
+        call=sweep,
+        reads=(*NETWORK, "evaluation", "sampler"),
+        gives=("sweep", "winner"),
+        resources=sweep_resources,
+        on_ray=True,
+    ),
+    "train": Action(
+        call=train,
+        reads=NETWORK,
+        settings=with_winner,
+        gives=("run_id", "checkpoint"),
+        resources=training_resources,
+        on_ray=True,
+    ),
+    "evaluate": Action(call=evaluate, reads=MEASURING, takes=("run_id",), gives=("run_id",), in_torch=True),
+    "select": Action(
+        call=select, reads=(*MEASURING, "serve.metric"), gives=("checkpoint", "run_id", "metric", "value")
+    ),
+    "deploy": Action(
+        call=deploy,
+        takes=("checkpoint", "metric", "value"),
+        gives=("url", "checkpoint"),
+        resources=serving_resources,
+        on_ray=True,
+        passing=True,
+    ),
+    "request_images": Action(call=request_images, takes=("url", "checkpoint"), gives=("classes", "images")),
+    "report": Action(call=report, reads=("about",)),
 }

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pyarrow import fs
 
 from unlatent.models.config import divisors, listed
 from unlatent.platform import digits
 from unlatent.platform.buckets import Buckets, Sides, nearest, sides_of_buckets
 from unlatent.platform.image_decoding import LONGEST_STRIP
-from unlatent.platform.image_folder import FolderPixels, open_folder
+from unlatent.platform.image_folder import FolderPixels, listing_hash, open_folder
 from unlatent.platform.image_split import ArrayPixels, ImageSplit
 from unlatent.platform.shards import FORMATS, open_shards
 from unlatent.platform.store import Store
@@ -103,6 +104,17 @@ def open_dataset(config: DataConfig, store: Store) -> Dataset:
     if config.kind == "digits":
         return open_digits()
     return open_image_folder(config, store) if config.kind == "imagefolder" else open_sharded(config, store)
+
+
+def listing(config: DataConfig) -> str:
+    """Hash of the files that the data set lies in, by their places, sizes and times of change. Reads none of them.
+
+    One whose folder is not there has a hash of its own.
+    """
+    if config.kind == "digits":
+        return open_digits().hash
+    root = open_root(config)
+    return listing_hash(config.kind, root, root.walk() if root.kind("") == fs.FileType.Directory else ())
 
 
 def open_digits() -> Dataset:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 from rich.console import Console, Group
@@ -17,16 +18,34 @@ from unlatent.platform.store import Store
 
 console = Console(highlight=False, soft_wrap=True)
 PLAIN_LINES_EVERY_S = 10.0
+SPEAKER: ContextVar[str | None] = ContextVar("speaker", default=None)
 
 
 def say(text: str) -> None:
-    console.print(text, markup=False)
+    """Prints lines, one call's together; where several speak at once, each line names who does."""
+    speaker = SPEAKER.get()
+    console.print("\n".join(f"{speaker} | {line}" for line in text.splitlines()) if speaker else text, markup=False)
+
+
+@contextmanager
+def speaking_as(name: str) -> Iterator[None]:
+    """Has every line that is said in the block begin with a name: for what is done beside other things."""
+    token = SPEAKER.set(name)
+    try:
+        yield
+    finally:
+        SPEAKER.reset(token)
+
+
+def has_the_screen() -> bool:
+    """Whether bars and tables may be drawn in place: on a terminal, by who speaks alone."""
+    return console.is_terminal and SPEAKER.get() is None
 
 
 @contextmanager
 def training_bar(store: Store, run_id: str) -> Iterator[None]:
     """Shows a run's progress while the block runs, by what the run writes into the store."""
-    if not console.is_terminal:
+    if not has_the_screen():
         with Every(0.5, line_printer(store, run_id)):
             yield
         return
@@ -56,11 +75,11 @@ def counting(what: str) -> Iterator[Callable[[int, int], None]]:
         rate = done / (time.monotonic() - started)
         state = f"{done:,} of {total:,} {what}, {rate:,.0f} a second, {duration((total - done) / rate)} left"
         bar.update(task, total=total, completed=done, state=state)
-        if not console.is_terminal and time.monotonic() - shown[0] > PLAIN_LINES_EVERY_S:
+        if not has_the_screen() and time.monotonic() - shown[0] > PLAIN_LINES_EVERY_S:
             shown[0] = time.monotonic()
             say(state)
 
-    if not console.is_terminal:
+    if not has_the_screen():
         yield tell
         return
     with Live(bar, console=console, refresh_per_second=2):
@@ -118,7 +137,7 @@ def live_table(make: Callable[[], list[dict[str, str]]], title: str) -> Iterator
 
     `make` gives the rows as texts by column; the first column names the row and `status` its state.
     """
-    if not console.is_terminal:
+    if not has_the_screen():
         with Every(0.5, change_printer(make)):
             yield
         return
@@ -166,4 +185,10 @@ def as_lines(rows: list[dict[str, str]]) -> str:
 
 
 def show_table(rows: list[dict[str, str]], title: str = "") -> None:
-    Console(highlight=False, width=None if console.is_terminal else 200).print(text_table(rows, title))
+    target = Console(highlight=False, width=None if console.is_terminal else 200)
+    if SPEAKER.get() is None:
+        target.print(text_table(rows, title))
+        return
+    with target.capture() as captured:
+        target.print(text_table(rows, title))
+    say(captured.get())

@@ -1,5 +1,6 @@
 """How far work has come: written into the store by who does it, read from there by who shows it."""
 
+import contextvars
 import json
 import threading
 from collections.abc import Callable
@@ -50,7 +51,8 @@ class Every:
     def __init__(self, seconds: float, call: Callable[[], None]) -> None:
         self.seconds, self.call = seconds, call
         self.ended = threading.Event()
-        self.thread = threading.Thread(target=self.run, daemon=True)
+        within = contextvars.copy_context()  # what it says is said as by who has started it
+        self.thread = threading.Thread(target=within.run, args=[self.run], daemon=True)
 
     def run(self) -> None:
         while not self.ended.wait(self.seconds):

@@ -223,10 +223,11 @@ class Store:
             self.files.delete_file(inside)
 
     @contextlib.contextmanager
-    def lock(self, path: str, shared: bool = False) -> Iterator[None]:
+    def lock(self, path: str, shared: bool = False, wait: bool = True) -> Iterator[None]:
         """Holds a lock file of a local store; let go by the system when a process dies.
 
-        On an object store there is nothing to hold: the block just runs.
+        On an object store there is nothing to hold: the block just runs. Raises BlockingIOError, where it is not to
+        wait, for a lock that another holds.
         """
         if not self.is_local:
             yield
@@ -236,7 +237,7 @@ class Store:
             file.parent.mkdir(parents=True, exist_ok=True)
             handle = file.open("a")
         with handle:
-            fcntl.flock(handle, fcntl.LOCK_SH if shared else fcntl.LOCK_EX)
+            fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
             yield
 
 

@@ -5,6 +5,7 @@ from json import dumps
 from pathlib import Path
 from typing import Annotated
 
+import pandas as pd
 import typer
 
 from unlatent.platform import display

@@ -75,7 +75,7 @@ class Trip:
     def kill_when(self, reached: Callable[[], bool]) -> None:
         """Starts the pipeline and kills its driver, as `kill -9` does, once something has been reached."""
         started = self.start()
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while not reached():
             assert started.poll() is None and time.monotonic() < deadline, started.communicate()[0]
             time.sleep(0.02)

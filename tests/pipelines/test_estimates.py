@@ -3,7 +3,7 @@ import pytest
 from unlatent.models import cost
 from unlatent.pipelines.definition import load_pipeline
 from unlatent.pipelines.estimates import amount, duration, estimates, period, work_of
-from unlatent.pipelines.runner import Execution
+from unlatent.pipelines.execution import Execution
 from unlatent.platform.provenance import now
 from unlatent.platform.rates import Rate
 
@@ -60,7 +60,10 @@ def test_a_sweep_is_the_sum_of_its_trials(execution):
 
 
 def test_steps_that_neither_train_nor_draw_have_no_estimate(execution):
-    lines = estimates(execution("quickstart"))
+    quickstart = execution("quickstart")
+    works = {name: work(quickstart, name) for name in quickstart.pipeline.order()}
+
+    lines = estimates(quickstart, works)
 
     assert [line.partition(":")[0] for line in lines[::2]] == ["sweep", "train", "evaluate"]
 

@@ -4,7 +4,7 @@ import pytest
 
 from unlatent.models import cost
 from unlatent.pipelines.definition import load_pipeline
-from unlatent.pipelines.runner import Execution
+from unlatent.pipelines.execution import Execution
 from unlatent.platform.optimization import clip_norm, learning_rate
 
 

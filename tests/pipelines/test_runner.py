@@ -1,74 +1,15 @@
 """The runner, with steps that only count and write."""
 
-import threading
+import re
 import time
 
 import pytest
 
+from tests.kitchen import DIAMOND
 from unlatent.pipelines import steps
-from unlatent.pipelines.definition import load_pipeline
-from unlatent.pipelines.planning import plan_pipeline
-from unlatent.pipelines.records import Outputs
-from unlatent.pipelines.runner import Execution, StepError, run_pipeline
+from unlatent.pipelines.driver import only_driver
+from unlatent.pipelines.runner import StepError
 from unlatent.pipelines.steps import Action
-from unlatent.platform import tables
-from unlatent.platform.store import Store
-
-DIAMOND = """
-steps:
-  first: {run: note}
-  left: {run: note, needs: [first]}
-  right: {run: note, needs: [first]}
-  last: {run: note, needs: [left, right]}
-"""
-
-
-class Kitchen:
-    """A store, a definition, and what the steps did."""
-
-    def __init__(self, folder, monkeypatch) -> None:
-        self.folder, self.store = folder, Store(folder / "store")
-        self.calls: list[str] = []
-        self.failing: set[str] = set()
-        for name, passing in (("note", False), ("hold", True)):
-            monkeypatch.setitem(steps.ACTIONS, name, Action(self.note, passing=passing))
-        monkeypatch.setitem(steps.ACTIONS, "meet", Action(self.meet))
-        self.meeting = threading.Barrier(2, timeout=20)
-
-    def note(self, context) -> Outputs:
-        self.calls.append(context.step)
-        if context.step in self.failing:
-            raise RuntimeError(f"{context.step} broke")
-        path = f"{context.folder}/file"
-        context.store.write_bytes(path, f"{context.config.train.seed} {sorted(context.inputs)}".encode())
-        return Outputs({"seed": str(context.config.train.seed)}, (path,), message=f"{context.step} says so")
-
-    def meet(self, context) -> Outputs:
-        """Returns only if another step is in here at the same time."""
-        self.meeting.wait()
-        return self.note(context)
-
-    def run(self, text: str, *overrides: str) -> list[str]:
-        """Runs a definition. Returns the steps that ran."""
-        path = self.folder / "dinner.yaml"
-        path.write_text(text)
-        self.calls.clear()
-        run_pipeline(load_pipeline(str(path)), [f"store={self.store.root}", *overrides])
-        return self.calls
-
-    def plan(self, text: str, *overrides: str) -> dict[str, str]:
-        path = self.folder / "dinner.yaml"
-        path.write_text(text)
-        rows = plan_pipeline(Execution(load_pipeline(str(path)), (f"store={self.store.root}", *overrides)))
-        return {row["step"]: f"{row['would']}: {row['why']}" for row in rows}
-
-    def rows(self):
-        return tables.read(self.store, "pipeline_steps").sort_values("started_at")
-
-
-@pytest.fixture
-def kitchen(tmp_path, monkeypatch):
-    return Kitchen(tmp_path, monkeypatch)
 
 
 def test_steps_run_in_order_and_leave_a_row_each(kitchen, capsys):
@@ -77,95 +18,158 @@ def test_steps_run_in_order_and_leave_a_row_each(kitchen, capsys):
     assert ran[0] == "first" and ran[-1] == "last" and sorted(ran) == ["first", "last", "left", "right"]
     rows = kitchen.rows()
     assert list(rows["action"]) == ["ran"] * 4 and rows["error"].isna().all()
-    assert "last says so" in capsys.readouterr().out
-
-
-def test_a_second_time_nothing_runs_and_the_reason_is_given(kitchen, capsys):
-    kitchen.run(DIAMOND)
-
-    assert kitchen.run(DIAMOND) == []
+    assert rows["key"].notna().all() and set(rows["reason"]) == {"it has not succeeded before"}
     out = capsys.readouterr().out
-    assert "left: skipped, done before, under the same config, inputs and code" in out
-    assert out.count("last says so") == 2, "what a step says at the end is said again"
-    assert (kitchen.rows()["action"] == "skipped").sum() == 4
+    assert "last says so" in out and "dinner: 4 ran" in out
 
 
-def test_what_is_independent_runs_at_once(kitchen):
-    text = "steps: {a: {run: meet}, b: {run: meet}}"
+def test_what_is_independent_runs_at_once_and_every_line_names_its_step(kitchen, capsys):
+    ran = kitchen.run("steps: {a: {run: meet}, b: {run: meet}}")
 
-    assert sorted(kitchen.run(text)) == ["a", "b"], "each waits for the other, so they ran together"
-
-
-def test_a_changed_config_runs_the_step_and_what_needs_it(kitchen):
-    kitchen.run(DIAMOND)
-
-    ran = kitchen.run(
-        DIAMOND.replace("{run: note, needs: [first]}", "{run: note, needs: [first], overrides: [train.seed=5]}", 1)
-    )
-
-    assert ran == ["left", "last"]
-    assert "its config, its inputs or the code have changed" in set(kitchen.rows()["reason"])
+    assert sorted(ran) == ["a", "b"], "each waits for the other, so they ran together"
+    first, second = kitchen.rows().to_dict("records")
+    assert second["started_at"] < first["ended_at"]
+    out = capsys.readouterr().out.splitlines()
+    for step in ("a", "b"):
+        start = out.index(f"{step} | met")
+        assert out[start + 1] == f"{step} | and parted", "what is said at once stays together"
 
 
-def test_where_a_step_runs_does_not_make_it_run_again(kitchen):
-    kitchen.run(DIAMOND)
+def test_a_step_that_runs_alone_needs_no_name_on_its_lines(kitchen, capsys):
+    kitchen.meeting = type(kitchen.meeting)(1)
 
-    assert kitchen.run(DIAMOND, "cluster.cpus_per_trial=2", "serve.port=9001") == []
+    kitchen.run("steps: {a: {run: meet}}")
 
-
-@pytest.mark.parametrize("how", ["gone", "changed"])
-def test_outputs_that_are_not_as_they_were_left_are_made_again(kitchen, how):
-    kitchen.run(DIAMOND)
-    path = "artifacts/pipelines/dinner/left/file"
-    kitchen.store.delete(path) if how == "gone" else kitchen.store.write_bytes(path, b"touched")
-
-    assert kitchen.run(DIAMOND) == ["left"], "its outputs are as before, so nothing that needs them runs again"
-    assert f"{path} {'is gone' if how == 'gone' else 'has changed'}" in set(kitchen.rows()["reason"])
+    assert "met" in capsys.readouterr().out.splitlines()
 
 
-def test_a_failure_stops_only_what_needs_it(kitchen):
-    kitchen.failing = {"left"}
+@pytest.fixture
+def crowd(kitchen, monkeypatch):
+    """The most steps that were seen at work at the same time, of several that could be."""
+
+    def run(at_once=None, before="", **traits) -> int:
+        under_way, most = [], []
+
+        def count(context):
+            under_way.append(context.step)
+            most.append(len(under_way))
+            time.sleep(0.05)
+            under_way.remove(context.step)
+            return kitchen.actions["note"].call(context)
+
+        monkeypatch.setitem(steps.ACTIONS, "count", Action(call=count, reads=("train",), **traits))
+        kitchen.run(
+            before + "steps: {a: {run: count}, b: {run: count}, c: {run: count}, d: {run: count}}", at_once=at_once
+        )
+        assert len(most) == 4
+        return max(most)
+
+    return run
+
+
+def test_no_more_steps_run_at_once_than_the_command_or_the_definition_allows(crowd):
+    assert crowd(at_once=3) == 3
+    assert crowd(before="at_once: 2\noverrides: [train.seed=1]\n") == 2
+    assert crowd(before="at_once: 2\noverrides: [train.seed=2]\n", at_once=1) == 1
+
+
+@pytest.mark.parametrize("trait", ["on_ray", "in_torch"])
+def test_steps_that_would_get_into_each_others_way_take_turns(crowd, trait):
+    assert crowd(at_once=4, **{trait: True}) == 1
+
+
+def test_steps_that_run_at_once_do_not_wait_for_the_slowest_to_be_noted(kitchen, monkeypatch):
+    def slow(context):
+        time.sleep(0.5)
+        return kitchen.actions["note"].call(context)
+
+    monkeypatch.setitem(steps.ACTIONS, "slow", Action(call=slow, reads=("train",)))
+
+    ran = kitchen.run("steps: {a: {run: slow}, b: {run: note}, c: {run: note, needs: [b]}}")
+
+    assert ran == ["b", "c", "a"]
+
+
+def test_a_failure_stops_only_what_needs_it_and_the_end_says_how_to_go_on(kitchen, capsys):
+    kitchen.failing = {"left": RuntimeError("left broke")}
 
     with pytest.raises(StepError, match="step left failed: left broke"):
-        kitchen.run(DIAMOND)
+        kitchen.run(DIAMOND.replace("last:", "after: {run: note, needs: [last]}\n  last:"))
 
     assert sorted(kitchen.calls) == ["first", "left", "right"]
-    assert "RuntimeError: left broke" in set(kitchen.rows()["error"])
-    kitchen.failing = set()
-    assert kitchen.run(DIAMOND) == ["left", "last"], "the same command goes on"
+    rows = kitchen.rows().set_index("step")
+    assert rows["action"].to_dict() == {
+        "first": "ran",
+        "left": "failed",
+        "right": "ran",
+        "last": "not_run",
+        "after": "not_run",
+    }
+    assert rows.loc["left", "error"] == "RuntimeError: left broke"
+    assert rows.loc["last", "reason"] == "left, which it needs, failed"
+    assert rows.loc["after", "reason"] == "last, which it needs, was not run"
+    out = capsys.readouterr().out
+    assert "dinner: 2 ran, 1 failed (left), 2 not run (last, after)" in out
+    assert "the same command goes on: it skips what is done" in out
+    assert "right says so" in out, "what has succeeded has its say"
 
 
-def test_a_step_is_tried_again_as_often_as_it_says(kitchen):
-    kitchen.failing = {"only"}
-
+def test_after_a_failure_the_same_command_goes_on(kitchen):
+    kitchen.failing = {"left": RuntimeError("left broke")}
     with pytest.raises(StepError):
-        kitchen.run("steps: {only: {run: note, retries: 2}}")
+        kitchen.run(DIAMOND)
+
+    kitchen.failing = {}
+
+    assert kitchen.run(DIAMOND) == ["left", "last"]
+
+
+def test_a_step_whose_record_cannot_be_looked_at_fails_alone(kitchen):
+    kitchen.run("steps: {a: {run: note}, b: {run: note}}")
+    kitchen.store.delete(kitchen.file("a"))
+    kitchen.store.write_bytes(f"{kitchen.file('a')}/within", b"a folder where a file was")
+    kitchen.store.delete(kitchen.file("b"))
+
+    with pytest.raises(StepError, match="step a failed"):
+        kitchen.run("steps: {a: {run: note}, b: {run: note}}")
+
+    assert kitchen.calls == ["b"]
+
+
+def test_a_step_is_tried_again_as_often_as_it_says_and_each_try_is_a_row(kitchen, capsys):
+    kitchen.failing = {"only": OSError("no answer")}
+
+    with pytest.raises(StepError, match="step only failed: no answer"):
+        kitchen.run("steps: {only: {run: note, retries: 2, backoff_s: 0.1}}")
 
     assert kitchen.calls == ["only"] * 3
-    assert list(kitchen.rows()["attempt"]) == [1, 2, 3]
+    rows = kitchen.rows()
+    assert list(rows["attempt"]) == [1, 2, 3] and set(rows["action"]) == {"failed"}
+    pauses = (rows["started_at"].shift(-1) - rows["ended_at"]).dt.total_seconds().dropna()
+    assert 0.1 <= pauses.iloc[0] < 0.2 <= pauses.iloc[1], "each pause is twice as long as the one before"
+    assert "only: failed: no answer; try 2 of 3 in 0.1 s" in capsys.readouterr().out
 
 
-def test_a_passing_step_runs_only_for_a_step_that_runs(kitchen):
-    text = "steps: {open: {run: hold}, ask: {run: note, needs: [open]}}"
+def test_a_try_that_succeeds_is_the_last(kitchen, monkeypatch):
+    def fail_once(context):
+        kitchen.failing = {} if kitchen.calls else {"only": ConnectionError("gone")}
+        return kitchen.actions["note"].call(context)
 
-    assert kitchen.run(text) == ["open", "ask"]
-    assert kitchen.run(text) == []
-    assert kitchen.rows().iloc[-2]["reason"] == "nothing that needs it has to run"
-    kitchen.store.delete("artifacts/pipelines/dinner/ask/file")
-    assert kitchen.run(text) == ["open", "ask"]
+    monkeypatch.setitem(steps.ACTIONS, "stumble", Action(call=fail_once, reads=("train",)))
+
+    kitchen.run("steps: {only: {run: stumble, retries: 5, backoff_s: 0}}")
+
+    assert list(kitchen.rows()["action"]) == ["failed", "ran"] and list(kitchen.rows()["attempt"]) == [1, 2]
 
 
-def test_a_plan_says_what_would_happen_and_runs_nothing(kitchen):
-    assert kitchen.plan(DIAMOND) == {
-        "first": "run: it has not succeeded before",
-        "left": "run: first would run before it",
-        "right": "run: first would run before it",
-        "last": "run: left, right would run before it",
-    }
-    assert kitchen.calls == [] and not kitchen.store.exists("")
-    kitchen.run(DIAMOND)
-    assert set(kitchen.plan(DIAMOND).values()) == {"skip: done before, under the same config, inputs and code"}
-    assert kitchen.plan(DIAMOND, "train.seed=4")["first"] == "run: its config, its inputs or the code have changed"
+@pytest.mark.parametrize("error", [ValueError("train.batch_size=3 is odd"), KeyError("seed"), TypeError("no")])
+def test_what_another_try_would_meet_again_is_not_tried_again(kitchen, error):
+    kitchen.failing = {"only": error}
+
+    with pytest.raises(StepError):
+        kitchen.run("steps: {only: {run: note, retries: 2, backoff_s: 0}}")
+
+    assert kitchen.calls == ["only"]
 
 
 def test_a_config_that_cannot_work_is_refused_before_anything_starts(kitchen):
@@ -177,13 +181,44 @@ def test_a_config_that_cannot_work_is_refused_before_anything_starts(kitchen):
     assert kitchen.calls == [] and not kitchen.store.exists("")
 
 
-def test_steps_that_run_at_once_do_not_wait_for_the_slowest_to_be_noted(kitchen, monkeypatch):
-    def slow(context):
-        time.sleep(0.5)
-        return kitchen.note(context)
+@pytest.mark.parametrize(
+    ("sweep", "named"),
+    [
+        ("nowhere", "'nowhere' is neither a definition in sweeps/"),
+        ("digits, overrides: [sweep.metric=beauty]", "sweep.metric='beauty' is not one of"),
+        ("digits, overrides: [cluster.workers=2]", "cluster.workers=2"),
+    ],
+)
+def test_a_sweep_that_cannot_work_is_refused_before_anything_starts(kitchen, sweep, named):
+    with pytest.raises(ValueError, match=re.escape(named)):
+        kitchen.run(f"steps: {{a: {{run: note}}, b: {{run: sweep, needs: [a], sweep: {sweep}}}}}")
 
-    monkeypatch.setitem(steps.ACTIONS, "slow", Action(slow))
+    assert kitchen.calls == [] and not kitchen.store.exists("")
 
-    ran = kitchen.run("steps: {a: {run: slow}, b: {run: note}, c: {run: note, needs: [b]}}")
 
-    assert ran == ["b", "c", "a"]
+def test_an_override_for_a_sweep_is_refused_where_there_is_none(kitchen):
+    with pytest.raises(ValueError, match=r"sweep.samples=3: dinner has no step that runs a sweep"):
+        kitchen.run(DIAMOND, "sweep.samples=3")
+
+
+def test_a_second_driver_is_refused_in_one_line(kitchen):
+    with (
+        only_driver(kitchen.store, "dinner"),
+        pytest.raises(
+            ValueError, match=r"^pipeline 'dinner' is being run by process \d+ on .+; wait for it, or end"
+        ) as no,
+    ):
+        kitchen.run(DIAMOND)
+
+    assert "\n" not in str(no.value) and kitchen.calls == []
+    assert len(kitchen.run(DIAMOND)) == 4, "once the first has ended, it is the second's turn"
+
+
+def test_drivers_of_two_pipelines_share_a_store(kitchen):
+    with only_driver(kitchen.store, "supper"):
+        assert len(kitchen.run(DIAMOND)) == 4
+
+
+def test_a_number_of_steps_at_once_below_one_is_refused(kitchen):
+    with pytest.raises(ValueError, match="--at-once=0 is below 1"):
+        kitchen.run(DIAMOND, at_once=0)

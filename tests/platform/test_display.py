@@ -83,3 +83,17 @@ def test_a_table_that_is_too_wide_cuts_texts_and_headings_and_no_numbers(termina
     said = terminal.getvalue()
     assert "47.01" in said and "0.004281" in said
     assert "a-long-name-of-a-run-0123456789" not in said and "window_of_its_compaction" not in said
+
+
+def test_who_speaks_beside_others_is_named_on_every_line_and_draws_nothing_in_place(store, terminal):
+    with display.speaking_as("left"):
+        display.say("one\ntwo")
+        display.show_table([{"metric": "fid", "value": "1.5"}])
+        with display.training_bar(store, "mine"):
+            progress.publish(store, "mine", replace(FAR, images_seen=FAR.total_images))
+    display.say("alone")
+
+    *lines, last = terminal.getvalue().splitlines()
+    assert lines[:2] == ["left | one", "left | two"] and last == "alone"
+    assert all(line.startswith("left | ") for line in lines) and any("fid" in line for line in lines)
+    assert any(line.startswith("left | mine: 100%  done") for line in lines), "its threads speak as it does"

@@ -1,5 +1,6 @@
 """An object store keeps the promises of a local folder; the store here is a real S3 server on this machine."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -10,9 +11,12 @@ import pytest
 import torch
 
 import unlatent
+from tests.kitchen import DIAMOND, Kitchen
 from tests.picture_files import WRITERS, make_pictures
+from unlatent.pipelines import driver, steps
 from unlatent.platform import checkpoints, lost_runs, runs, tables
 from unlatent.platform.datasets import DataConfig, open_dataset
+from unlatent.platform.provenance import process
 from unlatent.platform.store import Store, split_address
 from unlatent.platform.training import Worker, train
 
@@ -233,3 +237,42 @@ def test_the_command_line_takes_the_address_as_it_is(store, row_of):
 
     assert (done.returncode, done.stderr) == (0, "")
     assert "runs: 1 of 1 rows" in done.stdout
+
+
+def test_a_pipeline_runs_and_is_skipped_there_with_one_driver_at_a_time(store, tmp_path, monkeypatch):
+    kitchen = Kitchen(tmp_path)
+    for name, action in kitchen.actions.items():
+        monkeypatch.setitem(steps.ACTIONS, name, action)
+    monkeypatch.setattr(driver, "SETTLING_S", 0.1)
+    assert len(kitchen.run(DIAMOND, store=store.root)) == 4
+    assert kitchen.run(DIAMOND, store=store.root) == []
+
+    elsewhere = {"driver": "another", "host": "elsewhere", **process()}
+    driver.tell(store, "dinner", elsewhere)
+    with pytest.raises(ValueError, match=f"is being run by process {os.getpid()} on elsewhere; wait for it"):
+        kitchen.run(DIAMOND, store=store.root)
+
+    monkeypatch.setattr(driver, "SILENT_S", 0.0)
+    assert kitchen.run(DIAMOND, store=store.root) == [], "one that has told nothing for long is gone"
+    assert set(tables.read(store, "pipeline_steps")["action"]) == {"ran", "skipped"}
+
+
+def test_of_two_drivers_that_start_at_once_there_one_is_refused(store, monkeypatch):
+    monkeypatch.setattr(driver, "SETTLING_S", 1.0)
+    together, held = threading.Barrier(2), []
+
+    def drive() -> bool:
+        together.wait()
+        try:
+            with driver.only_driver(store, "dinner"):
+                held.append(1)
+                together.wait(20)
+        except ValueError:
+            together.wait(20)
+            return False
+        return True
+
+    with ThreadPoolExecutor(2) as threads:
+        outcomes = [threads.submit(drive) for _ in range(2)]
+
+    assert sorted(each.result() for each in outcomes) == [False, True] and held == [1]
