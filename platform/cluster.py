@@ -1,16 +1,24 @@
 """The Ray cluster that work runs on: a local one started for it, or one that is there already."""
 
+import json
 import os
 import signal
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from unlatent.platform import joining, nodes
+from unlatent.platform.shipping import write_wheel
+from unlatent.platform.store import Store
 
 
 @dataclass(kw_only=True)
 class ClusterConfig:
     address: str | None = None  # None starts Ray on this machine; `auto` or host:port joins a running cluster
+    store: str | None = None  # what every node of a running cluster must see; follows the config's own `store`
     cpus: int | None = None  # of a local Ray; all of the machine's unless given
     workers: int = 1  # data-parallel workers of a training run
     min_workers: int | None = None  # go on with so few of them where no more can be placed; None: all or none
@@ -27,6 +35,11 @@ class ClusterConfig:
         return range(self.workers if self.min_workers is None else self.min_workers, self.workers + 1)
 
     def __post_init__(self) -> None:
+        if self.address and "://" in self.address:
+            raise ValueError(
+                f"cluster.address={self.address} is no host:port; training and sweeps are driven from a node of the "
+                "cluster and not over ray://, or sent there with `ray job submit`"
+            )
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
             raise ValueError(f"cluster.min_workers={self.min_workers} is not in 1 … cluster.workers={self.workers}")
         for name, least in (("workers", 1), ("max_failures", 0), ("gpus_per_worker", 0), ("gpus_per_trial", 0)):
@@ -38,13 +51,17 @@ class ClusterConfig:
 
 
 def connect(config: ClusterConfig) -> None:
-    """Starts or joins Ray, unless this process already has."""
+    """Starts or joins Ray, unless this process already has.
+
+    Raises ValueError, in one line, for a cluster that can't be joined or whose nodes can't do the work.
+    """
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` would upload the whole checkout
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # a report waits for this poll: 2 s by default
     os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")  # a process and an error line a run
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; unset, it warns
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # on Ctrl-C it would end as if all were well
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a trial that diverged has no metric
+    os.environ.setdefault("RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL", "minor")  # as pickles and wheels are matched
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the other output cannot be silenced
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our tables are the record
     import ray
@@ -53,12 +70,39 @@ def connect(config: ClusterConfig) -> None:
         return
     quiet: dict[str, Any] = {} if config.verbose else {"log_to_driver": False, "logging_level": "ERROR"}
     if config.address:
-        ray.init(address=config.address, **quiet)
+        join(config, quiet)
     else:
         # without the address, a Ray that happens to run on this machine would be joined
         own: dict[str, Any] = {"address": "local", "include_dashboard": False}
         ray.init(num_cpus=config.cpus, object_store_memory=256 << 20, **own, **quiet)
     stop_on_sigterm()  # Ray has put a handler of its own there, which aborts
+
+
+def join(config: ClusterConfig, quiet: dict[str, Any]) -> None:
+    """Joins a running cluster, whose nodes get the package as it runs here."""
+    import ray
+
+    assert config.address
+    address = joining.find_cluster(config.address)
+    with tempfile.TemporaryDirectory() as folder:  # Ray has taken the wheel when `init` returns
+        ray.init(address=address, runtime_env=package(Path(folder)), **quiet)
+    try:
+        nodes.require_fit()
+        if config.store:
+            nodes.require_shared(Store(config.store))
+    except BaseException:
+        ray.shutdown()
+        raise
+
+
+def package(folder: Path) -> dict[str, Any]:
+    """The runtime environment that brings the package. A submitted job has brought it, and may not bring another."""
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
+    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    if "py_modules" in job.get("runtime_env", {}):
+        return {}
+    return {"py_modules": [str(write_wheel(folder))]}
 
 
 def stop_on_sigterm() -> None:

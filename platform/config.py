@@ -49,6 +49,11 @@ class Config:
 
     def __post_init__(self) -> None:
         self.store = Store(self.store).root  # absolute at once: Ray's workers have another working folder
+        if self.cluster.store not in (None, self.store):
+            raise ValueError(
+                f"cluster.store={self.cluster.store} is not store={self.store}; set store, which it follows"
+            )
+        self.cluster.store = self.store
         if self.model.image_size != self.data.image_size:
             sizes = f"model.image_size={self.model.image_size} is not data.image_size={self.data.image_size}"
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
