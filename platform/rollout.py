@@ -5,12 +5,16 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from ray import serve
+
 from unlatent.platform import checkpoints, cluster, tables
+from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint
 from unlatent.platform.serving import deployment
+from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.store import Store
 
 
@@ -50,16 +54,7 @@ def roll_out(config: Config, choice: Choice) -> str:
     checkpoints.verify(store, checkpoint)
     cluster.connect(config.cluster)
     cluster.require("the endpoint", 1, config.serve.cpus, config.serve.gpus)
-    row: dict[str, Any] = {
-        "deployment_id": uuid.uuid4().hex[:10],
-        "run_id": checkpoint.run_id,
-        "checkpoint": choice.path,
-        "checkpoint_hash": checkpoint.hash,
-        "metric": choice.metric,
-        "value": choice.value,
-        **provenance(),
-        "deployed_at": now(),
-    }
+    row = deployment_row(checkpoint, choice)
     try:
         url = deployment.start(config.serve, store, choice.path)
     except Exception as error:
@@ -69,3 +64,30 @@ def roll_out(config: Config, choice: Choice) -> str:
     ready = {"status": "ready", "error": None, "url": url, "ready_after_s": time.monotonic() - started}
     tables.append(store, "deployments", [row | ready])
     return url
+
+
+def hand_over(store: Store, config: ServeConfig) -> serve.Application:
+    """The endpoint for a Ray Serve that others run, with a row that says so: whether it comes up is for them to see.
+
+    Raises ValueError where there is no checkpoint, or it is damaged.
+    """
+    choice = choose_checkpoint(store, config.checkpoint, config.metric)
+    checkpoint = checkpoints.find(store, choice.path)
+    checkpoints.verify(store, checkpoint)
+    handed = {"status": "handed_over", "error": None, "url": None, "ready_after_s": None}
+    tables.append(store, "deployments", [deployment_row(checkpoint, choice) | handed])
+    return deployment.application(config, store, choice.path)
+
+
+def deployment_row(checkpoint: Checkpoint, choice: Choice) -> dict[str, Any]:
+    """A row of `deployments` but for how it went."""
+    return {
+        "deployment_id": uuid.uuid4().hex[:10],
+        "run_id": checkpoint.run_id,
+        "checkpoint": choice.path,
+        "checkpoint_hash": checkpoint.hash,
+        "metric": choice.metric,
+        "value": choice.value,
+        **provenance(),
+        "deployed_at": now(),
+    }

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -33,7 +34,9 @@ def ray_start(log: Path, *options: str, python: str = sys.executable, **environm
     command = [python, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *ANY_PORTS, *options]
     surroundings = os.environ | {"RAY_AUTH_MODE": "disabled", **environment}
     with log.open("w") as out:
-        node = subprocess.Popen(command, env=surroundings, stdout=out, stderr=out, start_new_session=True)
+        node = subprocess.Popen(
+            command, env=surroundings, stdout=out, stderr=out, cwd=log.parent, start_new_session=True
+        )
     try:
         while "Ray runtime started" not in log.read_text():
             assert node.poll() is None, log.read_text()
@@ -50,7 +53,8 @@ def ray_start(log: Path, *options: str, python: str = sys.executable, **environm
 @contextlib.contextmanager
 def head(folder: Path, *options: str, **environment: str) -> Iterator[str]:
     """A head of one CPU. Gives its address."""
-    port = free_port()
-    own = [f"--port={port}", f"--temp-dir={folder / 'ray'}", f"--ray-client-server-port={free_port()}", "--num-cpus=1"]
-    with ray_start(folder / "head.log", "--head", *own, *options, **environment):
-        yield f"127.0.0.1:{port}"
+    port, client = free_port(), free_port()
+    with tempfile.TemporaryDirectory(prefix="ray-") as sockets:  # whose paths may not be long
+        own = [f"--port={port}", f"--ray-client-server-port={client}", f"--temp-dir={sockets}", "--num-cpus=1"]
+        with ray_start(folder / "head.log", "--head", *own, *options, **environment):
+            yield f"127.0.0.1:{port}"
