@@ -3,10 +3,12 @@
 KubeRay's definitions come in no package: `make manifests` holds its fields to them.
 """
 
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -133,6 +135,15 @@ def test_the_endpoints_pods_know_the_token_of_its_clients():
         if manifest["kind"] == "RayService":
             assert all({"secretRef": {"name": "unlatent-endpoint"}} in each for each in within(manifest, "envFrom"))
     assert f"{TOKEN}=" in (ROOT / "docs" / "cluster.md").read_text()
+
+
+def test_the_dockerfile_passes_hadolint():
+    hadolint = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    assert hadolint, "it comes with the dev dependencies"
+
+    checked = subprocess.run([hadolint, str(ROOT / "deploy" / "Dockerfile")], capture_output=True, text=True)
+
+    assert checked.returncode == 0, checked.stdout
 
 
 def test_the_image_is_built_from_what_the_context_holds_and_runs_without_root():
