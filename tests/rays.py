@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,8 +31,10 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def ray_start(log: Path, *options: str, python: str = sys.executable, **environment: str) -> Iterator[None]:
-    """A node for as long as the block lasts."""
-    command = [python, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *ANY_PORTS, *options]
+    """A node for as long as the block lasts. Its files are its own, as on a machine of its own."""
+    own = tempfile.mkdtemp(prefix="ray-")  # the paths of sockets may not be long
+    start = ["start", "--block", "--disable-usage-stats", f"--temp-dir={own}", *ANY_PORTS, *options]
+    command = [python, "-m", "ray.scripts.scripts", *start]
     surroundings = os.environ | {"RAY_AUTH_MODE": "disabled", **environment}
     with log.open("w") as out:
         node = subprocess.Popen(
@@ -48,13 +51,13 @@ def ray_start(log: Path, *options: str, python: str = sys.executable, **environm
             node.wait(10)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(node.pid, signal.SIGKILL)
+        shutil.rmtree(own, ignore_errors=True)
 
 
 @contextlib.contextmanager
 def head(folder: Path, *options: str, **environment: str) -> Iterator[str]:
     """A head of one CPU. Gives its address."""
-    port, client = free_port(), free_port()
-    with tempfile.TemporaryDirectory(prefix="ray-") as sockets:  # whose paths may not be long
-        own = [f"--port={port}", f"--ray-client-server-port={client}", f"--temp-dir={sockets}", "--num-cpus=1"]
-        with ray_start(folder / "head.log", "--head", *own, *options, **environment):
-            yield f"127.0.0.1:{port}"
+    port = free_port()
+    own = [f"--port={port}", f"--ray-client-server-port={free_port()}", "--num-cpus=1"]
+    with ray_start(folder / "head.log", "--head", *own, *options, **environment):
+        yield f"127.0.0.1:{port}"

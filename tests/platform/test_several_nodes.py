@@ -5,6 +5,7 @@ A run is a command of its own: a process that has been in one Ray does not join 
 
 import subprocess
 import sys
+import tempfile
 import time
 
 import psutil
@@ -26,9 +27,14 @@ def nodes(monkeypatch, server):
     made.shutdown()
 
 
+def add_second(nodes):
+    """A node with a folder of its own, as on a machine of its own: what Ray installs for one is not the other's."""
+    return nodes.add_node(num_cpus=1, temp_dir=tempfile.mkdtemp(prefix="ray-"))
+
+
 def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(remote_store, smallest, nodes):
     store = remote_store  # no node has the other's disk
-    second = nodes.add_node(num_cpus=1)
+    second = add_second(nodes)
     overrides = [
         *smallest,
         f"store={store.root}",
@@ -66,7 +72,7 @@ metric: fid
 def test_a_sweep_that_loses_a_node_ends_with_every_trial_succeeded_and_repeats_none_that_was_done(
     store, smallest, nodes, tmp_path
 ):
-    second = nodes.add_node(num_cpus=1)
+    second = add_second(nodes)
     [raylet] = [each.process.pid for each in second.all_processes["raylet"]]
     (tmp_path / "rates.yaml").write_text(SWEEP)
     of_definition = ("train.total_images", "train.checkpoint_images", "train.log_images")
