@@ -64,6 +64,8 @@ def ask_head(address: str, found: str, timeout_s: float = 10) -> dict[str, Any]:
             f"cluster.address={address}: no Ray answers there; give the host and port of its head (`ray start` says "
             "them, 6379 unless told), and see that a firewall lets this machine through"
         ) from None
+    if not answer.value:
+        raise ValueError(f"cluster.address={address}: its head is still starting; try again in some seconds")
     about: dict[str, Any] = json.loads(answer.value)
     return about
 

@@ -5,13 +5,12 @@ Nodes that come later are not.
 
 import uuid
 from collections.abc import Callable
-from importlib.metadata import version
 from platform import python_version
 from typing import TypeVar
 
 from packaging.requirements import Requirement
 
-from unlatent.platform.provenance import code_version
+from unlatent.platform.provenance import code_version, release
 from unlatent.platform.shipping import requirements
 from unlatent.platform.store import Store
 
@@ -31,7 +30,7 @@ def require_fit() -> None:
     """Raises ValueError, in one line, for a node whose packages or whose copy of ours do not fit those here."""
     wanted = [Requirement(text) for text in requirements()]
     names = sorted({*AGREE, *(each.name for each in wanted)} - {"python"})
-    ours: Versions = {"python": python_version(), **{name: version(name) for name in names}}
+    ours: Versions = {"python": python_version(), **{name: release(name) for name in names}}
     found = ask_each(look_around(names))
     refuse([(node, problem) for node, (theirs, _, _) in found for problem in misfits(ours, theirs, wanted)])
     refuse([(node, other_code(code, place)) for node, (_, code, place) in found if code != code_version()])
