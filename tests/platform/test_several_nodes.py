@@ -27,14 +27,15 @@ def nodes(monkeypatch, server):
     made.shutdown()
 
 
-def add_second(nodes):
-    """A node with a folder of its own, as on a machine of its own: what Ray installs for one is not the other's."""
-    return nodes.add_node(num_cpus=1, temp_dir=tempfile.mkdtemp(prefix="ray-"))
+@pytest.fixture
+def second(nodes):
+    """Another node, with a folder of its own: what Ray installs for one is not the other's."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as own:
+        yield nodes.add_node(num_cpus=1, temp_dir=own)
 
 
-def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(remote_store, smallest, nodes):
+def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(remote_store, smallest, nodes, second):
     store = remote_store  # no node has the other's disk
-    second = add_second(nodes)
     overrides = [
         *smallest,
         f"store={store.root}",
@@ -70,9 +71,8 @@ metric: fid
 
 
 def test_a_sweep_that_loses_a_node_ends_with_every_trial_succeeded_and_repeats_none_that_was_done(
-    store, smallest, nodes, tmp_path
+    store, smallest, nodes, second, tmp_path
 ):
-    second = add_second(nodes)
     [raylet] = [each.process.pid for each in second.all_processes["raylet"]]
     (tmp_path / "rates.yaml").write_text(SWEEP)
     of_definition = ("train.total_images", "train.checkpoint_images", "train.log_images")
