@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN = .venv/bin
 READY = .venv/.ready
 
-.PHONY: demo test lint environment clean
+.PHONY: demo test lint manifests environment clean
 
 demo: $(READY)
 	$(BIN)/unlatent run quickstart
@@ -17,6 +17,10 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# KubeRay's own definitions, over the network; CRDS=FOLDER takes them from a checkout. Needs kubectl.
+manifests: $(READY)
+	$(BIN)/python deploy/validate.py $(CRDS)
 
 environment: $(READY)
 

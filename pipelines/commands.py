@@ -1,6 +1,7 @@
-"""The commands that name pipelines, and the config of any command."""
+"""The commands that name pipelines, and those about the program itself: the config of any command, its wheel."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -77,3 +78,11 @@ def config(
     if command not in known:
         raise ValueError(f"{command!r} is not one of the commands {', '.join(known)}")
     typer.echo(resolved_config(command, arguments or []), nl=False)
+
+
+@app.command(epilog="unlatent wheel --out dist")
+def wheel(out: Annotated[Path, typer.Option(help="Folder for the file")] = Path("dist")) -> None:
+    """Write the package as it runs here as a wheel, for `ray job submit`, and print its path."""
+    from unlatent.platform.shipping import write_wheel
+
+    typer.echo(write_wheel(out))

@@ -121,8 +121,9 @@ class Schedule:
     def join_ray(self, step: Step) -> None:
         """For a step that runs in a thread: here, as two threads that join at the same time would each start a Ray."""
         if ACTIONS[step.run].on_ray:
-            options = self.execution.configs[step.name].cluster
-            cluster.connect(options, nested=step.run == "sweep" and options.workers > 1)
+            config = self.execution.configs[step.name]
+            nested = step.run == "sweep" and config.cluster.workers > 1
+            cluster.connect(config.cluster, config.store, nested)
 
     def wait_for_one(self) -> None:
         if not self.running:

@@ -1,12 +1,19 @@
 """The Ray cluster that work runs on: a local one started for it, or one that is there already."""
 
+import json
 import os
 import signal
 import socket
 import sys
+import tempfile
 import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
+
+from unlatent.platform import joining, nodes
+from unlatent.platform.shipping import write_wheel
+from unlatent.platform.store import Store
 
 
 @dataclass(kw_only=True)
@@ -33,6 +40,11 @@ class ClusterConfig:
                 f"cluster.gpus_per_trial={self.gpus_per_trial:g}: a trial of one worker computes on one GPU; "
                 f"cluster.workers={self.gpus_per_trial:g} cluster.gpus_per_worker=1 gives it that many"
             )
+        if self.address and "://" in self.address:
+            raise ValueError(
+                f"cluster.address={self.address} is no host:port; training and sweeps are driven from a node of the "
+                "cluster and not over ray://, or sent there with `ray job submit`"
+            )
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
             raise ValueError(f"cluster.min_workers={self.min_workers} is not in 1 … cluster.workers={self.workers}")
         for name, least in (("workers", 1), ("max_failures", 0), ("gpus_per_worker", 0), ("gpus_per_trial", 0)):
@@ -43,11 +55,13 @@ class ClusterConfig:
                 raise ValueError(f"cluster.{name}={getattr(self, name)} is not above 0")
 
 
-def connect(config: ClusterConfig, nested: bool = False) -> None:
+def connect(config: ClusterConfig, store: str | None = None, nested: bool = False) -> None:
     """Starts or joins Ray, unless this process already has.
 
-    With `nested`, trials may hold Ray Train runs: those free what they held, when their trial dies, by way of the
-    dashboard's API, which is started for it.
+    Every node of a running cluster must see the `store`. With `nested`, trials may hold Ray Train runs: what these held
+    is free when their trial dies by way of the dashboard's API, which is started, or named, for it.
+
+    Raises ValueError, in one line, for a cluster that can't be joined or whose nodes can't do the work.
     """
     os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")  # `uv run` would upload the whole checkout
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.2")  # a report waits for this poll: 2 s by default
@@ -55,6 +69,7 @@ def connect(config: ClusterConfig, nested: bool = False) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # the coming default; unset, it warns
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # on Ctrl-C it would end as if all were well
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a trial that diverged has no metric
+    os.environ.setdefault("RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL", "minor")  # as pickles and wheels are matched
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the other output cannot be silenced
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our tables are the record
     import ray
@@ -63,7 +78,7 @@ def connect(config: ClusterConfig, nested: bool = False) -> None:
         return
     quiet: dict[str, Any] = {} if config.verbose else {"log_to_driver": False, "logging_level": "ERROR"}
     if config.address:
-        ray.init(address=config.address, **quiet)
+        join(config, store, nested, quiet)
     else:
         # without the address, a Ray that happens to run on this machine would be joined
         own: dict[str, Any] = {"address": "local", **(with_dashboard() if nested else {"include_dashboard": False})}
@@ -76,8 +91,43 @@ def with_dashboard() -> dict[str, Any]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    named = {"RAY_API_SERVER_ADDRESS": f"http://127.0.0.1:{port}"}
-    return {"include_dashboard": True, "dashboard_port": port, "runtime_env": {"env_vars": named}}
+    return {"include_dashboard": True, "dashboard_port": port, "runtime_env": named(f"127.0.0.1:{port}")}
+
+
+def named(dashboard: str) -> dict[str, Any]:
+    """The runtime environment that tells processes of their dashboard."""
+    return {"env_vars": {"RAY_API_SERVER_ADDRESS": f"http://{dashboard}"}}
+
+
+def join(config: ClusterConfig, store: str | None, nested: bool, quiet: dict[str, Any]) -> None:
+    """Joins a running cluster, whose nodes get the package as it runs here."""
+    import ray
+
+    assert config.address
+    address = joining.find_cluster(config.address)
+    with tempfile.TemporaryDirectory() as folder:  # Ray has taken the wheel when `init` returns
+        environment = package(Path(folder))
+        found = ray.init(address=address, runtime_env=environment, **quiet)
+        if nested and found.dashboard_url:  # known only now, and told only to what joins
+            ray.shutdown()
+            ray.init(address=address, runtime_env={**environment, **named(found.dashboard_url)}, **quiet)
+    try:
+        nodes.require_fit()
+        if store:
+            nodes.require_shared(Store(store))
+    except BaseException:
+        ray.shutdown()
+        raise
+
+
+def package(folder: Path) -> dict[str, Any]:
+    """The runtime environment that brings the package. A submitted job has brought it, and may not bring another."""
+    from ray._private.runtime_env.constants import RAY_JOB_CONFIG_JSON_ENV_VAR
+
+    job = json.loads(os.environ.get(RAY_JOB_CONFIG_JSON_ENV_VAR, "{}"))
+    if "py_modules" in job.get("runtime_env", {}):
+        return {}
+    return {"py_modules": [str(write_wheel(folder))]}
 
 
 def stop_on_sigterm() -> None:

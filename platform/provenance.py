@@ -14,16 +14,22 @@ from typing import Any
 import psutil
 
 PACKAGE = Path(__file__).absolute().parent.parent  # without resolving links: the folder that holds all four parts
+PARTS = ("models", "platform", "pipelines", "sweeps")
+
+
+def sources() -> list[Path]:
+    """The package's own files: code, definitions and pages."""
+    below = [path for part in PARTS for path in sorted((PACKAGE / part).rglob("*"))]
+    kinds = {".py", ".yaml", ".html", ".css", ".js", ".svg"}
+    return [PACKAGE / "__init__.py", *(path for path in below if path.suffix in kinds)]
 
 
 @functools.cache
 def code_version() -> str:
     """Hash of the package's own sources and definitions: what, besides config and data, decides a result."""
     digest = hashlib.sha256()
-    for folder in ("models", "platform", "pipelines", "sweeps"):
-        for path in sorted((PACKAGE / folder).rglob("*")):
-            if path.suffix in {".py", ".yaml", ".html", ".css", ".js", ".svg"}:
-                digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
+    for path in sources():
+        digest.update(path.relative_to(PACKAGE).as_posix().encode() + b"\0" + path.read_bytes())
     return digest.hexdigest()[:16]
 
 

@@ -73,7 +73,7 @@ def measure_on_ray(config: Config) -> list[dict[str, Any]]:
     """
     import ray
 
-    cluster.connect(config.cluster)
+    cluster.connect(config.cluster, config.store)
     need = placement.worker_need(config.cluster)
     placement.require("measuring", 1, need)
     rows = ray.get(ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)(measure).remote(config))

@@ -36,7 +36,7 @@ def train_on_ray(config: Config) -> str:
         return run.run_id
     require(config.train.trackers)
     say_start(store, run)
-    cluster.connect(config.cluster)
+    cluster.connect(config.cluster, config.store)
     need = placement.worker_need(config.cluster)
     placement.require("training", config.cluster.worker_counts[0], need)
     with training_bar(store, run.run_id):

@@ -5,12 +5,16 @@ import uuid
 from dataclasses import dataclass
 from typing import Any
 
+from ray import serve
+
 from unlatent.platform import checkpoints, cluster, placement, tables
+from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint
 from unlatent.platform.serving import deployment
+from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.store import Store
 
 
@@ -48,18 +52,9 @@ def roll_out(config: Config, choice: Choice) -> str:
     store, started = Store(config.store), time.monotonic()
     checkpoint = checkpoints.find(store, choice.path)
     checkpoints.verify(store, checkpoint)
-    cluster.connect(config.cluster)
+    cluster.connect(config.cluster, config.store)
     placement.require("the endpoint", 1, placement.Need(config.serve.cpus, config.serve.gpus))
-    row: dict[str, Any] = {
-        "deployment_id": uuid.uuid4().hex[:10],
-        "run_id": checkpoint.run_id,
-        "checkpoint": choice.path,
-        "checkpoint_hash": checkpoint.hash,
-        "metric": choice.metric,
-        "value": choice.value,
-        **provenance(),
-        "deployed_at": now(),
-    }
+    row = deployment_row(checkpoint, choice)
     try:
         url = deployment.start(config.serve, store, choice.path)
     except Exception as error:
@@ -69,3 +64,30 @@ def roll_out(config: Config, choice: Choice) -> str:
     ready = {"status": "ready", "error": None, "url": url, "ready_after_s": time.monotonic() - started}
     tables.append(store, "deployments", [row | ready])
     return url
+
+
+def hand_over(store: Store, config: ServeConfig) -> serve.Application:
+    """The endpoint for a Ray Serve that others run, with a row that says so: whether it comes up is for them to see.
+
+    Raises ValueError where there is no checkpoint, or it is damaged.
+    """
+    choice = choose_checkpoint(store, config.checkpoint, config.metric)
+    checkpoint = checkpoints.find(store, choice.path)
+    checkpoints.verify(store, checkpoint)
+    handed = {"status": "handed_over", "error": None, "url": None, "ready_after_s": None}
+    tables.append(store, "deployments", [deployment_row(checkpoint, choice) | handed])
+    return deployment.application(config, store, choice.path)
+
+
+def deployment_row(checkpoint: Checkpoint, choice: Choice) -> dict[str, Any]:
+    """A row of `deployments` but for how it went."""
+    return {
+        "deployment_id": uuid.uuid4().hex[:10],
+        "run_id": checkpoint.run_id,
+        "checkpoint": choice.path,
+        "checkpoint_hash": checkpoint.hash,
+        "metric": choice.metric,
+        "value": choice.value,
+        **provenance(),
+        "deployed_at": now(),
+    }

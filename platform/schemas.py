@@ -202,7 +202,7 @@ DEPLOYMENTS: Columns = {
     "checkpoint_hash": (TEXT, ""),
     "metric": (TEXT, "that chose the checkpoint; null when it was named"),
     "value": (REAL, ""),
-    "status": (TEXT, "ready or failed"),
+    "status": (TEXT, "ready or failed; handed_over to a Ray Serve that is run from a config file, as KubeRay's"),
     "error": (TEXT, ""),
     "url": (TEXT, ""),
     "ready_after_s": (REAL, ""),

@@ -141,6 +141,12 @@ def test_the_command_finds_what_comes_with_it_and_writes_nothing(run, tmp_path, 
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_an_installed_package_sends_to_a_cluster_holds_the_same_files(run, wheel, tmp_path):
+    sent = tmp_path / run("unlatent", "wheel").strip()
+
+    assert contents(sent) == contents(wheel)
+
+
 def test_the_installed_package_trains(run, tmp_path):
     assert run("python", "-c", TRAIN).splitlines()[-1] == "succeeded"
     assert len(list(tmp_path.glob("store/checkpoints/*/*/ema.safetensors"))) == 1

@@ -59,6 +59,16 @@ class Endpoint:
         return create_app(self.generator, self.config)
 
 
+def application(config: ServeConfig, store: Store, checkpoint: str) -> serve.Application:
+    """What Ray Serve is to run."""
+    deployment = serve.deployment(
+        serve.ingress()(Endpoint),
+        ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
+        max_ongoing_requests=1 + config.max_queued_requests + SHORT_REQUESTS,
+    )
+    return deployment.bind(store, checkpoint, config)
+
+
 def start(config: ServeConfig, store: Store, checkpoint: str) -> str:
     """Serves a checkpoint, and returns the endpoint's address once it is ready. Ray must be running.
 
@@ -68,14 +78,9 @@ def start(config: ServeConfig, store: Store, checkpoint: str) -> str:
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     require_free_port(config.host, config.port)
     require("the endpoint", 1, Need(config.cpus, config.gpus))
-    deployment = serve.deployment(
-        serve.ingress()(Endpoint),
-        ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
-        max_ongoing_requests=1 + config.max_queued_requests + SHORT_REQUESTS,
-    )
     serve.start("HeadOnly", HTTPOptions(host=config.host, port=config.port), logging_config=QUIET)
     try:
-        replica = serve.run(deployment.bind(store, checkpoint, config), name=NAME, logging_config=QUIET)
+        replica = serve.run(application(config, store, checkpoint), name=NAME, logging_config=QUIET)
         if problem := replica.why_not_loaded.remote().result():
             raise ValueError(problem)
         wait_until_ready(url_of(config))

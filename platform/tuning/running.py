@@ -44,7 +44,7 @@ def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -
     left = len(waiting) + sweep.planned - len(sweep.trials)
     if left:
         options = sweep.config.cluster
-        cluster.connect(options, nested=options.workers > 1)
+        cluster.connect(options, sweep.config.store, nested=options.workers > 1)
         placement.require("a trial", options.workers, placement.trial_need(options))
     row = begin(sweep)
     if left:

@@ -5,8 +5,10 @@ A run is a command of its own: a process that has been in one Ray does not join 
 
 import subprocess
 import sys
+import tempfile
 import time
 
+import psutil
 import pytest
 
 from unlatent.platform import runs, tables
@@ -25,9 +27,15 @@ def nodes(monkeypatch, server):
     made.shutdown()
 
 
-def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(remote_store, smallest, nodes):
+@pytest.fixture
+def second(nodes):
+    """Another node, with a folder of its own: what Ray installs for one is not the other's."""
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as own:
+        yield nodes.add_node(num_cpus=1, temp_dir=own)
+
+
+def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(remote_store, smallest, nodes, second):
     store = remote_store  # no node has the other's disk
-    second = nodes.add_node(num_cpus=1)
     overrides = [
         *smallest,
         f"store={store.root}",
@@ -53,6 +61,55 @@ def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(remote_s
     row = runs.find(store, "one")
     assert (row["status"], row["images_seen"], row["workers"]) == ("succeeded", 8192, 1)
     assert sorted(tables.read(store, "steps")["images_seen"]) == list(range(1024, 8193, 1024))
+
+
+SWEEP = """
+knobs: {train.learning_rate: [1.0e-2, 5.0e-3, 2.0e-3, 1.0e-3]}
+overrides: [train.total_images=3072, train.checkpoint_images=1024, train.log_images=1024, evaluation.samples=100]
+metric: fid
+"""
+
+
+def test_a_sweep_that_loses_a_node_ends_with_every_trial_succeeded_and_repeats_none_that_was_done(
+    store, smallest, nodes, second, tmp_path
+):
+    [raylet] = [each.process.pid for each in second.all_processes["raylet"]]
+    (tmp_path / "rates.yaml").write_text(SWEEP)
+    of_definition = ("train.total_images", "train.checkpoint_images", "train.log_images")
+    overrides = [text for text in smallest if not text.startswith(of_definition)]
+    command = [sys.executable, "-m", "unlatent.pipelines", "sweep", str(tmp_path / "rates.yaml"), *overrides]
+    sweeping = subprocess.Popen([*command, f"store={store.root}", f"cluster.address={nodes.address}"])
+
+    while not (done := ended(store)) or not any(is_below(row, raylet) and row["images_seen"] for row in going(store)):
+        assert sweeping.poll() is None, "ended before one trial was done and another was on its way on the second node"
+        time.sleep(0.01)
+    nodes.remove_node(second, allow_graceful=False)
+
+    assert sweeping.wait() == 0
+    found = tables.read(store, "runs")
+    assert list(found["status"]) == ["succeeded"] * 4 and set(found["images_seen"]) == {3072}
+    assert done.items() <= ended(store).items()
+    steps = tables.read(store, "steps").groupby("run_id")["images_seen"]
+    assert [sorted(seen) for _, seen in steps] == [[1024, 2048, 3072]] * 4
+
+
+def ended(store) -> dict[str, object]:
+    """When each trial that is done came to its end."""
+    rows = tables.read(store, "runs")
+    return {} if rows.empty else rows[rows.status == "succeeded"].set_index("run_id")["ended_at"].to_dict()
+
+
+def going(store) -> list[dict]:
+    rows = tables.read(store, "runs")
+    return [] if rows.empty else rows[rows.status == "running"].to_dict("records")
+
+
+def is_below(row: dict, raylet: int) -> bool:
+    """Whether the process of a run is one that this raylet has started."""
+    try:
+        return psutil.Process(row["pid"]).ppid() == raylet
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_command_without_an_address_starts_its_own_ray_beside_one_that_runs_here(store, smallest, nodes):
