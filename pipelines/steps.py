@@ -21,6 +21,7 @@ from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint, measured_as
 from unlatent.platform.store import Store
 from unlatent.platform.tuning.running import run_sweep
+from unlatent.platform.tuning.space import overrides_of
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def sweep(context: Context) -> Outputs:
     assert context.sweep, "the definition is checked when it is read"
     best = run_sweep(context.sweep, context.overrides)
     definition = load_sweep(context.sweep, context.overrides)
-    winner = {"shared": definition.overrides, "knobs": definition.overrides_of(best.knobs)}
+    winner = {"shared": definition.overrides, "knobs": overrides_of(definition, best.knobs)}
     values = {"sweep": definition.name, "best_trial": best.run_id, "winner": json.dumps(winner)}
     rows = (
         Rows("sweeps", "sweep", definition.name, ("status", "best_run_id")),

@@ -12,7 +12,7 @@ from unlatent.platform.runs import Run, fitted, plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.tuning.budget import Budget, budget_of, within
 from unlatent.platform.tuning.ranges import Range
-from unlatent.platform.tuning.space import Point, SweepConfig, broken_condition, combinations
+from unlatent.platform.tuning.space import Point, SweepConfig, broken_condition, combinations, overrides_of
 
 MOST_DRAWS = 100  # for each point of a random search, before it is said that there are no more
 
@@ -153,7 +153,7 @@ def candidate_at(definition: SweepConfig, shared: Sequence[str], knobs: Point) -
     """Raises ValueError for a point that does not meet a condition, or whose settings do not work together."""
     if broken := broken_condition(definition, knobs):
         raise ValueError(f"it does not meet the condition {broken!r}")
-    config = compose_config([*shared, *definition.overrides_of(knobs)])
+    config = compose_config([*shared, *overrides_of(definition, knobs)])
     within(definition, config)
     return Candidate(knobs, config)
 

@@ -124,10 +124,11 @@ class SweepConfig:
         """What every trial has as much of."""
         return "training_gflops" if self.total_gflops else "images"
 
-    def overrides_of(self, point: Point) -> list[str]:
-        """A point as the command line would set it."""
-        variant = self.variants[point[VARIANT]] if VARIANT in point else []
-        return [*variant, *as_overrides({path: value for path, value in point.items() if path != VARIANT})]
+
+def overrides_of(config: SweepConfig, point: Point) -> list[str]:
+    """A point as the command line would set it."""
+    variant = config.variants[point[VARIANT]] if VARIANT in point else []
+    return [*variant, *as_overrides({path: value for path, value in point.items() if path != VARIANT})]
 
 
 def last_name(path: str) -> str:

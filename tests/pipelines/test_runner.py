@@ -186,7 +186,7 @@ def test_a_config_that_cannot_work_is_refused_before_anything_starts(kitchen):
     [
         ("nowhere", "'nowhere' is neither a definition in sweeps/"),
         ("digits, overrides: [sweep.metric=beauty]", "sweep.metric='beauty' is not one of"),
-        ("digits, overrides: [cluster.workers=2]", "cluster.workers=2"),
+        ("digits, overrides: [train.run=mine]", "train.run='mine' names one run"),
     ],
 )
 def test_a_sweep_that_cannot_work_is_refused_before_anything_starts(kitchen, sweep, named):
