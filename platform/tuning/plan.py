@@ -118,7 +118,7 @@ def planned_configs(name: str, overrides: Sequence[str]) -> list[Config]:
     points = chosen(definition, working)
     number = planned_points(definition, len(working))
     points = (points * number)[:number]
-    return [config for point in points for config in sown(definition, point.config)]
+    return [within(definition, config) for point in points for config in sown(definition, point.config)]
 
 
 def planned_points(definition: SweepConfig, working: int) -> int:

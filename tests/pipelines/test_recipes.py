@@ -6,6 +6,20 @@ from unlatent.models import cost
 from unlatent.pipelines.definition import load_pipeline
 from unlatent.pipelines.execution import Execution
 from unlatent.platform.optimization import clip_norm, learning_rate
+from unlatent.platform.tuning.plan import planned_configs
+
+
+def test_ablations_sweeps_what_the_paper_ablates_with_three_seeds_each(tmp_path):
+    execution = Execution(load_pipeline("ablations"), (f"store={tmp_path}/store",))
+    sweeps = {
+        step.sweep: planned_configs(step.sweep, execution.overrides_of(step)) for step in steps_that_sweep(execution)
+    }
+
+    assert {"core_ablation", "patch_size", "patch_size_gflops", "patch_compaction"} == sweeps.keys()
+    assert all({config.train.seed for config in configs} == {0, 1, 2} for configs in sweeps.values())
+    assert len({config.model.patch_size for config in sweeps["patch_compaction"]}) == 3
+    plain = sweeps["core_ablation"][0].model
+    assert (plain.pixel_depth, plain.norm, plain.position) == (0, "layer", "sincos")
 
 
 @pytest.fixture

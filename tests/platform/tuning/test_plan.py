@@ -182,6 +182,15 @@ def test_the_configs_of_a_sweep_are_those_of_its_trials(plan, store, tmp_path):
     ]
 
 
+def test_the_configs_of_a_sweep_keep_to_its_budget(store, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("knobs: {model.patch_size: [1, 2, 4]}\ntotal_gflops: 500")
+
+    configs = planned_configs(str(path), [f"store={store.root}"])
+
+    assert all(0 < cost.training_gflops(each.model) * each.train.total_images <= 500 for each in configs)
+
+
 def test_a_trial_is_identified_by_its_config_and_its_sweep(plan):
     one, two = plan(WINDOWS), plan(WINDOWS, "sweep.max_concurrent=1", "cluster.cpus_per_trial=2")
 
