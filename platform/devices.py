@@ -30,3 +30,15 @@ def device_name(device: torch.device) -> str:
 def memory_bytes(device: torch.device) -> int:
     """Peak device memory, or the resident memory of this process on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else psutil.Process().memory_info().rss
+
+
+def forget_earlier_work() -> None:
+    """For a process that trains one network after another: lets go of graphs and memory of those before.
+
+    PyTorch holds compiled graphs by the code that they come from, up to a number, and not by the network; and it tells
+    the peak of memory since the process began.
+    """
+    torch.compiler.reset()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()

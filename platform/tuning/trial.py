@@ -11,7 +11,7 @@ from typing import Any
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import from_yaml, to_yaml
 from unlatent.platform.datasets import open_dataset
-from unlatent.platform.devices import local_device
+from unlatent.platform.devices import forget_earlier_work, local_device
 from unlatent.platform.evaluation import evaluate_checkpoint
 from unlatent.platform.generation import load_model
 from unlatent.platform.runs import Run, plan_run
@@ -73,6 +73,7 @@ def run_trial(settings: dict[str, Settings]) -> None:
     """What Ray Tune runs: a trial of one worker, to its end or until its scheduler stops it."""
     from ray import tune
 
+    forget_earlier_work()
     task = task_of(settings["trial"])
 
     def report(checkpoint: Checkpoint | None) -> None:

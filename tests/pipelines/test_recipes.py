@@ -11,9 +11,8 @@ from unlatent.platform.tuning.plan import planned_configs
 
 def test_ablations_sweeps_what_the_paper_ablates_with_three_seeds_each(tmp_path):
     execution = Execution(load_pipeline("ablations"), (f"store={tmp_path}/store",))
-    sweeps = {
-        step.sweep: planned_configs(step.sweep, execution.overrides_of(step)) for step in steps_that_sweep(execution)
-    }
+    steps = [step for step in execution.pipeline.steps.values() if step.sweep]
+    sweeps = {step.sweep: planned_configs(str(step.sweep), execution.overrides_of(step)) for step in steps}
 
     assert {"core_ablation", "patch_size", "patch_size_gflops", "patch_compaction"} == sweeps.keys()
     assert all({config.train.seed for config in configs} == {0, 1, 2} for configs in sweeps.values())
