@@ -98,8 +98,8 @@ class Store:
     def list(self, folder: str) -> list[str]:
         """Names in a folder, sorted, without what is still being written; none for a missing folder."""
         selector = fs.FileSelector(self.inside(folder), allow_not_found=True)
-        names = (info.base_name for info in self.outlast(lambda: self.files.get_file_info(selector)))
-        return sorted(name for name in names if not name.startswith("."))
+        names = {info.base_name for info in self.outlast(lambda: self.files.get_file_info(selector))}
+        return sorted(name for name in names if not name.startswith("."))  # some servers list twice what is replaced
 
     def walk(self, folder: str = "") -> Sequence[File]:
         """Every file below a folder, in the order of their paths; nothing hidden is looked at."""

@@ -1,10 +1,3 @@
-import contextlib
-import multiprocessing
-import os
-import signal
-import threading
-import time
-
 import pandas as pd
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
@@ -12,7 +5,6 @@ import pytest
 
 from unlatent.platform import tables
 from unlatent.platform.schemas import SCHEMA_VERSION, TABLES
-from unlatent.platform.store import Store
 
 
 def test_plain_pandas_reads_a_table(store, row_of):
@@ -152,95 +144,3 @@ def test_rows_of_one_run_are_found_in_its_own_files_and_in_merged_ones(store, ro
 
     assert [sorted(frame["images_seen"]) for frame in frames.values()] == [[0, 1, 2], [0, 1], [0, 1], []]
     assert [len(paths) for paths in opened] == [3, 4, 3, 2]
-
-
-WRITERS, ROUNDS = 16, 40
-COLUMNS = {name: set(table.schema.names) - {"schema_version"} for name, table in TABLES.items()}
-
-
-def write_rows(root: str, writer: int, first: int) -> None:
-    """Appends and rewrites until killed or done."""
-    store = Store(root)
-    steps, sweeps = (dict.fromkeys(columns) for columns in (COLUMNS["steps"], COLUMNS["sweeps"]))
-    for index in range(first, ROUNDS):
-        tables.append(store, "steps", [steps | {"run_id": f"w{writer}", "images_seen": index}], f"w{writer}.{index}")
-        tables.replace(store, "sweeps", sweeps | {"sweep": f"w{writer}", "trials": index})
-    tables.replace(store, "sweeps", sweeps | {"sweep": f"w{writer}", "trials": ROUNDS - 1})
-
-
-def written_by(store: Store, writer: int) -> list[int]:
-    return sorted(tables.read(store, "steps", run=f"w{writer}")["images_seen"])
-
-
-class Reader:
-    """Reads both tables all the while, as plain pandas does too, and keeps what no reader must ever see."""
-
-    def __init__(self, store: Store) -> None:
-        self.store, self.wrong, self.reads, self.ended = store, [], 0, threading.Event()
-        self.thread = threading.Thread(target=self.run)
-
-    def __enter__(self) -> "Reader":
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.ended.set()
-        self.thread.join()
-
-    def run(self) -> None:
-        while not self.ended.is_set():
-            try:
-                self.look()
-            except Exception as error:
-                self.wrong.append(error)
-
-    def look(self) -> None:
-        steps, sweeps = tables.read(self.store, "steps"), tables.read(self.store, "sweeps")
-        if steps.duplicated(["run_id", "images_seen"]).any() or sweeps["sweep"].duplicated().any():
-            self.wrong.append((steps, sweeps))
-        self.wrong += [name for name in sweeps["sweep"] if tables.row(self.store, "sweeps", name) is None]
-        self.reads += 1
-        for name in self.store.list("results/sweeps"):
-            with contextlib.suppress(FileNotFoundError):  # listed, then merged away
-                pd.read_parquet(self.store.local(f"results/sweeps/{name}"))
-
-
-def write_and_kill(store: Store, seconds_between: float, meanwhile) -> set[int]:
-    """Writers at once, one of them killed every so often and started again where it was. Returns who was killed."""
-    context = multiprocessing.get_context("forkserver")
-
-    def start(writer: int, first: int):
-        process = context.Process(target=write_rows, args=(store.root, writer, first))
-        process.start()
-        return process
-
-    running = {writer: start(writer, 0) for writer in range(WRITERS)}
-    killed, last = set(), time.monotonic()
-    deadline = last + 60
-    while any(process.is_alive() for process in running.values()):
-        assert time.monotonic() < deadline, {writer: written_by(store, writer) for writer in range(WRITERS)}
-        meanwhile()
-        if time.monotonic() - last > seconds_between and (alive := [w for w in running if running[w].is_alive()]):
-            victim, last = alive[len(killed) % len(alive)], time.monotonic()
-            os.kill(running[victim].pid, signal.SIGKILL)
-            running[victim].join()
-            killed.add(victim)
-            running[victim] = start(victim, len(written_by(store, victim)))
-        time.sleep(0.01)
-    return killed
-
-
-@pytest.mark.slow
-def test_sixteen_writers_killed_one_by_one_lose_and_double_nothing(store):
-    def compact() -> None:
-        tables.compact(store, "steps")
-        tables.compact(store, "sweeps")
-
-    with Reader(store) as reader:
-        killed = write_and_kill(store, 0.2, compact)
-
-    assert not reader.wrong and reader.reads > 3 and killed
-    for writer in range(WRITERS):
-        assert written_by(store, writer) == list(range(ROUNDS))
-        assert tables.row(store, "sweeps", f"w{writer}")["trials"] == ROUNDS - 1
-    assert len(tables.read(store, "sweeps")) == WRITERS
