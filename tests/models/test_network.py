@@ -92,7 +92,7 @@ def test_a_compiled_network_has_a_graph_for_each_size_of_images_up_to_a_limit(ma
 
 def compile_eagerly(network):
     """As `network.compile()`, without the code that a backend would write: that takes a minute a network."""
-    torch.nn.Module.compile(network, fullgraph=True, backend="aot_eager")
+    torch.nn.Module.compile(network, fullgraph=True, backend="eager")
 
 
 @pytest.mark.slow

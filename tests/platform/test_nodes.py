@@ -160,7 +160,8 @@ def key(server):
     iam.put_user_policy(UserName="someone", PolicyName="all", PolicyDocument=json.dumps(policy))
     made = iam.create_access_key(UserName="someone")["AccessKey"]
     httpx.post(f"http://{server}/moto-api/reset-auth", content="0").raise_for_status()
-    return {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
+    yield {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
+    httpx.post(f"http://{server}/moto-api/reset-auth", content="Infinity").raise_for_status()  # of all in this process
 
 
 @pytest.mark.slow

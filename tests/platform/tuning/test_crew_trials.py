@@ -18,7 +18,7 @@ overrides:
   - model.heads=2
   - model.patch_depth=1
   - model.pixel_depth=1
-  - train.total_images=1024
+  - train.total_images=768
   - train.checkpoint_images=256
   - train.log_images=256
   - train.warmup_images=64

@@ -25,15 +25,15 @@ overrides:
   - model.heads=2
   - model.patch_depth=1
   - model.pixel_depth=1
-  - train.total_images=2048
-  - train.checkpoint_images=512
-  - train.log_images=512
+  - train.total_images=1024
+  - train.checkpoint_images=256
+  - train.log_images=256
   - train.warmup_images=64
   - train.grid_samples=2
   - sampler.steps=2
   - evaluation.samples=100
 """
-ASHA = "knobs: {train.learning_rate: [1.0e-3, 1.0e-6, 3.0e-3, 1.0e-4]}\nscheduler: asha\nrung_images: 512\n"
+ASHA = "knobs: {train.learning_rate: [1.0e-3, 1.0e-6, 3.0e-3, 1.0e-4]}\nscheduler: asha\nrung_images: 256\n"
 OPTUNA = """
 knobs: {train.learning_rate: {low: 1.0e-4, high: 1.0e-1, log: true}, model.patch_size: [2, 4]}
 search: optuna
@@ -106,13 +106,13 @@ def test_a_trial_that_is_killed_goes_on_and_none_is_lost(tmp_path):
     assert killed
     assert list(runs_of(store)["status"]) == ["succeeded", "succeeded"]
     steps = tables.read(store, "steps").groupby("run_id")["images_seen"].apply(sorted)
-    assert all(images == [512, 1024, 1536, 2048] for images in steps)
+    assert all(images == [256, 512, 768, 1024] for images in steps)
 
 
 def test_what_failed_is_tried_again_only_when_asked(tmp_path):
     path, store = tmp_path / "mine.yaml", Store(tmp_path / "store")
     path.write_text("knobs: {train.learning_rate: [1.0e+30, 1.0e-3]}\n" + SMALL)
-    overrides = [f"store={store.root}", "train.clip_norm=1e30", "train.total_images=512"]
+    overrides = [f"store={store.root}", "train.clip_norm=1e30", "train.total_images=256"]
     run_sweep(str(path), overrides)
     [failed] = runs_of(store).query("status == 'failed'").index
     first = runs_of(store).loc[failed, "updated_at"]
