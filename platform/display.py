@@ -142,7 +142,14 @@ def live_table(make: Callable[[], list[dict[str, str]]], title: str) -> Iterator
             yield
         return
     live = Live(console=console, auto_refresh=False, transient=True)
-    with live, Every(0.5, lambda: live.update(text_table(make(), title), refresh=True)):
+    room = max(3, console.height - 6)  # lines, beside the table's own
+
+    def show() -> None:
+        rows = make()
+        more = f" (and {len(rows) - room} more)" if len(rows) > room else ""
+        live.update(text_table(rows[:room], title + more), refresh=True)
+
+    with live, Every(0.5, show):
         yield
 
 

@@ -41,10 +41,12 @@ class Halving(AsyncHyperBandScheduler):
         if measured not in self.heard:
             reason = self.reason(measured)
             told = {"spent": measured.spent, self.definition.metric: measured.value}
-            if super().on_trial_result(controller, trial, told) == TrialScheduler.STOP:
+            worse = super().on_trial_result(controller, trial, told) == TrialScheduler.STOP
+            if worse and measured.spent < self.budget.total:
                 self.stopped[measured.run_id] = reason
             self.heard.append(measured)
-        return TrialScheduler.STOP if measured.run_id in self.stopped else TrialScheduler.CONTINUE
+        ends = measured.spent >= self.budget.total or measured.run_id in self.stopped
+        return TrialScheduler.STOP if ends else TrialScheduler.CONTINUE
 
     def reason(self, measured: Measured) -> str:
         """Why a trial would be stopped: its value, and the one that it was to reach."""

@@ -1,6 +1,6 @@
 """Which trial comes next, as Ray Tune asks for it."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -8,16 +8,18 @@ from ray.tune.search import Searcher
 from unlatent.platform.tuning.budget import Measured
 from unlatent.platform.tuning.halving import run_of
 from unlatent.platform.tuning.plan import Sweep, Trial
-from unlatent.platform.tuning.results import Results
+from unlatent.platform.tuning.results import ENDED, Results
 from unlatent.platform.tuning.rows import trial_rows
-from unlatent.platform.tuning.study import Study
 from unlatent.platform.tuning.trial import settings_of
+
+if TYPE_CHECKING:  # it needs Optuna, which most searches do not
+    from unlatent.platform.tuning.study import Study
 
 
 class Search(Searcher):
     """Hands out the trials that are left, and after them those of points that are proposed, if a study proposes any."""
 
-    def __init__(self, sweep: Sweep, waiting: list[Trial], study: Study | None = None) -> None:
+    def __init__(self, sweep: Sweep, waiting: list[Trial], study: "Study | None" = None) -> None:
         super().__init__()
         self.sweep, self.waiting, self.study = sweep, list(waiting), study
         self.trials: dict[str, Trial] = {}  # Tune's id -> the trial
@@ -55,6 +57,8 @@ class Listener(tune.Callback):
     def rows(self) -> list[dict[str, str]]:
         for run_id in tuple(self.running):
             self.results.refresh(run_id)
+            if self.results.rows.get(run_id, {}).get("status") in ENDED:
+                self.running.discard(run_id)  # or each look at many trials would read the files of all
         return trial_rows(self.results)
 
     def on_trial_start(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:

@@ -27,9 +27,7 @@ class SweepConfig:
     name: str = ""  # of its rows, the file's name unless given; a changed definition needs another
     question: str = ""  # what the sweep is to decide
     knobs: dict[str, Any] = field(default_factory=dict)  # config path -> values, or {low: 1e-4, high: 1e-2, log: true}
-    variants: dict[str, list[str]] = field(
-        default_factory=dict
-    )  # name -> overrides that belong together: one more knob
+    variants: dict[str, list[str]] = field(default_factory=dict)  # name -> overrides that go together: one more knob
     conditions: list[str] = field(default_factory=list)  # on knobs by their last names, as `window <= patch_size / 2`
     overrides: list[str] = field(default_factory=list)  # the same for every trial
     search: str = "grid"  # every combination; `random` or `optuna`: so many as `samples`

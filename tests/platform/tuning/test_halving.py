@@ -81,6 +81,14 @@ def test_what_was_told_before_a_kill_decides_after_it(sweep):
     assert after.stopped == undisturbed.stopped
 
 
+def test_a_trial_that_comes_to_its_end_is_not_one_that_was_stopped(sweep):
+    scheduler = Halving(sweep.definition, sweep.budget)
+
+    assert [tell(scheduler, "a", spent, 5.0) for spent in (200, 400, 800)] == ["CONTINUE", "CONTINUE", "STOP"]
+    assert tell(scheduler, "b", 200, 1.0) == "CONTINUE" and tell(scheduler, "b", 800, 9.0) == "STOP"
+    assert scheduler.stopped == {}
+
+
 def test_a_trial_that_reports_a_rung_again_hears_the_same(sweep):
     scheduler = Halving(sweep.definition, sweep.budget)
     told = [("a", 200, 3.0), ("b", 200, 5.0)]
