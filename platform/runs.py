@@ -45,6 +45,7 @@ class Run:
     dataset: Dataset
     identity: dict[str, Any]  # flat: what two executions of one run must agree on
     sweep: str | None = None
+    variant: str | None = None  # what the sweep calls settings that go together
 
     @property
     def config_hash(self) -> str:
@@ -56,13 +57,13 @@ class Run:
         return short_hash({name: value for name, value in self.identity.items() if name != "train.seed"})
 
 
-def plan_run(config: Config, dataset: Dataset, sweep: str | None = None) -> Run:
+def plan_run(config: Config, dataset: Dataset, sweep: str | None = None, variant: str | None = None) -> Run:
     """Fits the config to its dataset and names the run: `train.run`, or by the hash of all that decides its result."""
     config = fitted(config, dataset)
     train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
     identity = flatten({"model": asdict(config.model), "data": {"hash": dataset.hash}, "train": train})
     run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
-    return Run(run_id, config, dataset, identity, sweep)
+    return Run(run_id, config, dataset, identity, sweep, variant)
 
 
 def fitted(config: Config, dataset: Dataset) -> Config:
@@ -151,6 +152,7 @@ def write_first_row(store: Store, run: Run, device: str, workers: int = 1) -> di
     row |= {
         "run_id": run.run_id,
         "sweep": run.sweep,
+        "variant": run.variant,
         "status": "running",
         "config": to_yaml(run.config),
         "config_hash": run.config_hash,

@@ -58,6 +58,7 @@ KNOBS: Columns = {
 RUNS: Columns = {
     "run_id": (TEXT, "key"),
     "sweep": (TEXT, "the sweep that this run is a trial of, else null"),
+    "variant": (TEXT, "what the sweep calls the settings that this trial has together, else null"),
     "status": (TEXT, "running, succeeded, failed, stopped_early or lost"),
     "error": (TEXT, "why it failed"),
     "stopped_because": (TEXT, "why a scheduler stopped it early: the value, and what it was compared with"),

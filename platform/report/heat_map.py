@@ -12,6 +12,7 @@ from matplotlib.patches import Rectangle
 
 from unlatent.platform.report.colours import HEAT, STRONG, Colours
 from unlatent.platform.report.findings import SweepFindings
+from unlatent.platform.report.knobs import VARIANT
 from unlatent.platform.report.marks import address, links
 from unlatent.platform.report.picture import SIZE, Picture
 from unlatent.platform.report.points import Row, records
@@ -26,7 +27,7 @@ NO_ATTENTION, NO_PIXELS = "no\nattention", "no pixel\nlevel"
 def heat_maps(sweep: SweepFindings) -> list[Picture]:
     """A cell for each patch size and window, a picture for each value of one further knob; none of a single column."""
     columns = columns_of(sweep.ranked)
-    if len(columns) < 2:
+    if len(columns) < 2 or VARIANT in sweep.varying:  # whose settings lie on no axis
         return []
     return [heat_map(sweep, knob_value, points, columns) for knob_value, points in panels_of(sweep).items()]
 

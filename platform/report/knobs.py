@@ -9,6 +9,7 @@ import yaml
 from unlatent.platform.report.points import point_of
 from unlatent.platform.schemas import KNOBS
 
+VARIANT = "variant"  # a sweep's own name for settings that go together
 ALWAYS_NAMED = ("patch_size", "window", "attention")
 FOLLOWING = ("attention_width", "attention_heads")  # knobs that follow from others, where a sweep does not turn them
 
@@ -19,8 +20,12 @@ def varying_knobs(trials: pd.DataFrame, budget: str | None) -> list[str]:
     """Columns that tell points apart, beside patch size, window and attention.
 
     The seed is one only in older rows, which do not say what their point is. A budget of computation decides how many
-    images a trial sees, so these are none.
+    images a trial sees, so these are none. Where a sweep has names for settings that go together, it is these names,
+    and what differs under one name.
     """
+    if trials[VARIANT].notna().all() and len(trials):
+        alike = [group for _, group in trials.groupby(VARIANT)]
+        return [VARIANT, *dict.fromkeys(knob for group in alike for knob in differing(group, KNOBS))]
     named = ["seed"] if trials["point"].isna().all() else []
     hidden = {*ALWAYS_NAMED, *FOLLOWING, *(["total_images"] if budget == "training_gflops" else [])}
     varying = [knob for knob in differing(trials, [*KNOBS, *named]) if knob not in hidden]

@@ -122,12 +122,13 @@ def listed(parts: Sequence[str]) -> str:
 
 
 def setting(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
-    """A run's place in a sweep, short enough for a label: `p4/w2`, `p4, no attention`."""
+    """A run's place in a sweep, short enough for a label: `p4/w2`, `p4, no attention`, or the name of its variant."""
     if run["pixel_depth"] == 0:
         compaction = ", no pixel level"
     else:
         compaction = f"/w{plain(run['window'])}" if run["attention"] else ", no attention"
-    return " ".join([f"p{plain(run['patch_size'])}{compaction}", *(f"{name}={short(run[name])}" for name in others)])
+    first = run["variant"] if "variant" in others else f"p{plain(run['patch_size'])}{compaction}"
+    return " ".join([first, *(f"{name}={short(run[name])}" for name in others if name != "variant")])
 
 
 def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
@@ -137,8 +138,9 @@ def setting_in_words(run: Mapping[str, Any], others: Sequence[str] = ()) -> str:
         compaction = f"with compaction window {plain(run['window'])}"
     else:
         compaction = "without attention between pixel tokens"
+    size = f"patch size {plain(run['patch_size'])} {compaction}"
     parts = [
-        f"patch size {plain(run['patch_size'])} {compaction}",
-        *(f"{name.replace('_', ' ')} {short(run[name])}" for name in others),
+        f"“{run['variant']}”" if "variant" in others else size,
+        *(f"{name.replace('_', ' ')} {short(run[name])}" for name in others if name != "variant"),
     ]
     return ", ".join(parts)

@@ -12,7 +12,7 @@ from unlatent.platform.runs import Run, fitted, plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.tuning.budget import Budget, budget_of, within
 from unlatent.platform.tuning.ranges import Range
-from unlatent.platform.tuning.space import Point, SweepConfig, broken_condition, combinations, overrides_of
+from unlatent.platform.tuning.space import VARIANT, Point, SweepConfig, broken_condition, combinations, overrides_of
 
 MOST_DRAWS = 100  # for each point of a random search, before it is said that there are no more
 
@@ -80,7 +80,8 @@ class Sweep:
         trials = []
         for config in sown(self.definition, candidate.config):
             limited = within(self.definition, fitted(config, self.dataset))
-            trials.append(Trial(candidate.knobs, plan_run(limited, self.dataset, self.definition.name)))
+            run = plan_run(limited, self.dataset, self.definition.name, candidate.knobs.get(VARIANT))
+            trials.append(Trial(candidate.knobs, run))
         return trials
 
     def candidate(self, knobs: Point) -> Candidate:

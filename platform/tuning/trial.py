@@ -57,6 +57,7 @@ def settings_of(sweep: Sweep, trial: Trial) -> Settings:
         "run_id": trial.run_id,
         "config": to_yaml(trial.run.config),
         "sweep": definition.name,
+        "variant": trial.run.variant,
         "budget": {"unit": budget.unit, "total": budget.total, "rungs": budget.rungs},
         "metrics": [definition.metric, *second],
     }
@@ -65,7 +66,7 @@ def settings_of(sweep: Sweep, trial: Trial) -> Settings:
 def task_of(given: Settings) -> Task:
     config = from_yaml(given["config"])
     store = Store(config.store)
-    run = plan_run(config, open_dataset(config.data, store), given["sweep"])
+    run = plan_run(config, open_dataset(config.data, store), given["sweep"], given["variant"])
     return Task(run, store, Budget(**given["budget"]), given["metrics"])
 
 

@@ -9,8 +9,10 @@ import pytest
 
 from tests.report_rows import add_evaluation, add_grid, add_run, add_sweep
 from unlatent.platform.report import write_report
+from unlatent.platform.report.answer import headline
 from unlatent.platform.report.caveats import caveats
 from unlatent.platform.report.findings import read_sweep
+from unlatent.platform.report.heat_map import heat_maps
 from unlatent.platform.report.origin import pandas_lines
 from unlatent.platform.report.points import records
 from unlatent.platform.report.wording import with_deviation
@@ -123,6 +125,20 @@ def test_the_attentions_width_is_named_where_it_does_not_follow(store, first, se
         add_run(store, f"two-{index}", sweep="digits", point=f"two-{index}", window=2, attention_width=at_window_2 * 8)
 
     assert read_sweep(store, "digits").varying == varying
+
+
+def test_settings_that_go_together_are_called_as_the_sweep_calls_them(store):
+    add_sweep(store)
+    for variant, norm, fid in (("plain DiT", "layer", 9.0), ("+ RMSNorm", "rms", 5.0)):
+        add_point(
+            store, variant.replace(" ", "-"), [fid, fid + 1], variant=variant, norm=norm, window=1 + (norm == "rms")
+        )
+    sweep = read_sweep(store, "digits")
+
+    assert sweep.varying == ["variant"]
+    assert [sweep.label(point) for point in sweep.points.to_dict("records")] == ["+ RMSNorm", "plain DiT"]
+    assert heat_maps(sweep) == []
+    assert headline(sweep, None).startswith("“+ RMSNorm” has the best FID, 5.5")
 
 
 def test_images_that_follow_from_a_budget_are_no_knob(store):

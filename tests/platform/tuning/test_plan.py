@@ -91,6 +91,7 @@ def test_variants_are_settings_that_go_together(plan):
 
     models = [trial.run.config.model for trial in sweep.trials]
     assert [trial.knobs["variant"] for trial in sweep.trials] == ["plain", "plain", "dual", "dual"]
+    assert [trial.run.variant for trial in sweep.trials] == ["plain", "plain", "dual", "dual"]
     assert [(model.norm, model.pixel_depth) for model in models] == [("layer", 0)] * 2 + [("rms", 2)] * 2
     assert [model.patch_size for model in models] == [2, 4, 2, 4]
 
