@@ -170,9 +170,7 @@ def text_table(rows: list[dict[str, str]], title: str = "") -> Table:
     table = Table(title=title or None, title_justify="left", header_style="bold", show_lines=False)
     for column in rows[0] if rows else []:
         numeric = all(is_number(row[column]) for row in rows if row[column])
-        whole = (
-            max(len(row[column]) for row in rows) if numeric else None
-        )  # on a narrow terminal headings are cut first
+        whole = max(len(row[column]) for row in rows) if numeric else None  # of numbers, no terminal cuts any
         table.add_column(column, justify="right" if numeric else "left", no_wrap=True, min_width=whole)
     for row in rows:
         table.add_row(*row.values())

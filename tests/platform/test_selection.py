@@ -1,5 +1,6 @@
 import pytest
 
+from tests.comparable import ALIKE, OTHERWISE
 from unlatent.platform import tables
 from unlatent.platform.selection import (
     COMPARABLE_IN,
@@ -9,17 +10,6 @@ from unlatent.platform.selection import (
     measured_alike,
     measured_as,
 )
-
-ALIKE = {
-    "weights": "ema", "samples": 100, "sampler": "ab2", "steps": 20, "guidance": 2.0, "guidance_low": 0.1,
-    "guidance_high": 0.9, "shift": 1.0, "precision": "fp32", "seed": 0, "feature_extractor": "inception",
-    "reference": "abc",
-}  # fmt: skip
-OTHERWISE = {
-    "weights": "raw", "samples": 50, "sampler": "euler", "steps": 10, "guidance": 1.0, "guidance_low": 0.0,
-    "guidance_high": 1.0, "shift": 3.0, "precision": "bf16", "seed": 1, "feature_extractor": "classifier:abc",
-    "reference": None,
-}  # fmt: skip
 
 
 @pytest.fixture
