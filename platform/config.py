@@ -20,9 +20,8 @@ from omegaconf.errors import OmegaConfBaseException
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
-from unlatent.platform import digits
 from unlatent.platform.cluster import ClusterConfig
-from unlatent.platform.datasets import DataConfig, bucket_step, buckets_of
+from unlatent.platform.datasets import BUILT_IN, DataConfig, bucket_step, buckets_of
 from unlatent.platform.evaluation import EvaluationConfig
 from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.optimization import TrainConfig
@@ -53,8 +52,9 @@ class Config:
         if self.model.image_size != self.data.image_size:
             sizes = f"model.image_size={self.model.image_size} is not data.image_size={self.data.image_size}"
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
-        if self.data.kind == "digits":  # of other data sets they are known once they are opened
-            self.model = replace(self.model, channels=digits.CHANNELS, classes=len(digits.CLASSES))
+        if self.data.is_built_in:  # of other data sets they are known once they are opened
+            images = BUILT_IN[self.data.kind]
+            self.model = replace(self.model, channels=images.CHANNELS, classes=len(images.CLASSES))
         if buckets_of(self.data) and bucket_step(self.data) % self.model.patch_size:
             raise ValueError(
                 f"model.patch_size={self.model.patch_size} does not divide data.bucket_step={bucket_step(self.data)}, "

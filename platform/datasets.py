@@ -1,4 +1,4 @@
-"""The images to learn from, whatever they come from: built-in digits, a folder of pictures, or shards."""
+"""The images to learn from, whatever they come from: built-in ones, a folder of pictures, or shards."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pyarrow import fs
 
 from unlatent.models.config import divisors, listed
-from unlatent.platform import digits
+from unlatent.platform import digits, photographs
 from unlatent.platform.buckets import Buckets, Sides, nearest, sides_of_buckets
 from unlatent.platform.image_decoding import LONGEST_STRIP
 from unlatent.platform.image_folder import FolderPixels, listing_hash, open_folder
@@ -17,19 +17,20 @@ from unlatent.platform.image_split import ArrayPixels, ImageSplit
 from unlatent.platform.shards import FORMATS, open_shards
 from unlatent.platform.store import Store
 
-KINDS = ("digits", "imagefolder", *FORMATS)
+BUILT_IN = {"digits": digits, "photographs": photographs}  # modules that say what they hold, and load it
+KINDS = (*BUILT_IN, "imagefolder", *FORMATS)
 ON_BROKEN = ("refuse", "skip")
 
 
 @dataclass(kw_only=True)
 class DataConfig:
-    kind: str = "digits"  # digits, imagefolder, parquet or webdataset
+    kind: str = "digits"  # digits, photographs, imagefolder, parquet or webdataset
     root: str | None = None  # the folder of pictures or shards, made absolute; or an object store's address
     image_size: int = 8  # pixels on a side
     broken: str = "refuse"  # what to do about files that are no readable pictures: refuse or skip
     max_aspect_ratio: float = 1.0  # 1: all images are cropped to squares; above: to buckets of up to this proportion
     bucket_step: int | None = None  # pixels that the sides of buckets are multiples of; None: an eighth of image_size
-    held_out: float = 0.1  # share that is never trained on, 0 for none; of the digits it is a fifth
+    held_out: float = 0.1  # share that is never trained on, 0 for none; of built-in images it is a fifth
     workers: int | None = None  # of Ray Data that decode for each training worker; 0: it does so itself; None: as fits
 
     def __post_init__(self) -> None:
@@ -38,9 +39,9 @@ class DataConfig:
                 raise ValueError(f"data.{name}={getattr(self, name)!r} is not one of {', '.join(choices)}")
         if self.image_size < 1:
             raise ValueError(f"data.image_size={self.image_size} is not a size; 1 or more would do")
-        if self.kind == "digits" and self.image_size != digits.IMAGE_SIZE:
-            raise ValueError(f"data.image_size={self.image_size}: digits are {digits.IMAGE_SIZE} pixels on a side")
-        if self.kind != "digits" and not self.root:
+        if self.is_built_in:
+            BUILT_IN[self.kind].require_image_size(self.image_size)
+        if not self.is_built_in and not self.root:
             raise ValueError(f"data.root is not set; data.kind={self.kind} needs the folder of pictures or shards")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"data.held_out={self.held_out} is not in 0 … 1 (1 excluded); 0.1 would do")
@@ -51,9 +52,14 @@ class DataConfig:
             self.root = str(Path(self.root).expanduser().absolute())
 
     @property
+    def is_built_in(self) -> bool:
+        """Whether its images come with a package, and lie decoded in memory."""
+        return self.kind in BUILT_IN
+
+    @property
     def decoders(self) -> int:
-        """Workers of Ray Data for each training worker. Digits lie decoded in memory."""
-        return int(self.kind != "digits") if self.workers is None else self.workers
+        """Workers of Ray Data for each training worker."""
+        return int(not self.is_built_in) if self.workers is None else self.workers
 
 
 def require_buckets(config: DataConfig) -> None:
@@ -63,8 +69,8 @@ def require_buckets(config: DataConfig) -> None:
         raise ValueError(f"data.max_aspect_ratio={ratio} is not in 1 … {LONGEST_STRIP}; 2 would do, or 1 for squares")
     if ratio == 1:
         return
-    if config.kind == "digits":
-        raise ValueError(f"data.max_aspect_ratio={ratio}: digits are squares; 1 would do")
+    if config.is_built_in:
+        raise ValueError(f"data.max_aspect_ratio={ratio}: {config.kind} are squares; 1 would do")
     if not 1 <= step <= config.image_size or config.image_size % step:
         raise ValueError(
             f"data.bucket_step={step} does not divide data.image_size={config.image_size}; "
@@ -101,8 +107,8 @@ def open_dataset(config: DataConfig, store: Store) -> Dataset:
 
     Raises ValueError if it cannot be used as it is.
     """
-    if config.kind == "digits":
-        return open_digits()
+    if config.is_built_in:
+        return open_built_in(config)
     return open_image_folder(config, store) if config.kind == "imagefolder" else open_sharded(config, store)
 
 
@@ -111,24 +117,23 @@ def listing(config: DataConfig) -> str:
 
     One whose folder is not there has a hash of its own.
     """
-    if config.kind == "digits":
-        return open_digits().hash
+    if config.is_built_in:
+        return open_built_in(config).hash
     root = open_root(config)
     return listing_hash(config.kind, root, root.walk() if root.kind("") == fs.FileType.Directory else ())
 
 
-def open_digits() -> Dataset:
-    pixels, labels = digits.load()
-    mask = digits.held_out(labels)
+def open_built_in(config: DataConfig) -> Dataset:
+    pixels, labels, mask = BUILT_IN[config.kind].load(config.image_size)
     digest = hashlib.sha256()
     for array in (pixels, labels, mask):
         digest.update(array.tobytes())
     return Dataset(
-        name="digits",
+        name=config.kind,
         hash=digest.hexdigest(),
-        classes=digits.CLASSES,
-        image_size=digits.IMAGE_SIZE,
-        channels=digits.CHANNELS,
+        classes=BUILT_IN[config.kind].CLASSES,
+        image_size=config.image_size,
+        channels=BUILT_IN[config.kind].CHANNELS,
         train=ImageSplit(ArrayPixels(pixels[~mask]), labels[~mask]),
         held_out=ImageSplit(ArrayPixels(pixels[mask]), labels[mask]),
     )

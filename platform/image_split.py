@@ -85,9 +85,9 @@ class ImageSplit:
 
     @property
     def files(self) -> Files:
-        """Raises ValueError for images that are none, as the digits."""
+        """Raises ValueError for images that are none, as built-in ones."""
         if isinstance(self.pixels, ArrayPixels):
-            raise ValueError("data.kind=digits: these images are no files; a folder or shards would do")
+            raise ValueError("built-in images are no files; data.kind=imagefolder or shards would do")
         return cast(Files, self.pixels)
 
     def order(self, seed: int, batch_size: int) -> Order:
