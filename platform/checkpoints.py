@@ -75,6 +75,16 @@ def folder(run_id: str) -> str:
     return f"checkpoints/{run_id}"
 
 
+def path_of(run_id: str, images_seen: int) -> str:
+    """Where a run's checkpoint is, or will be."""
+    return f"{folder(run_id)}/{images_seen:012d}"
+
+
+def position(path: str | None) -> int:
+    """The images seen by the checkpoint at a path; none at no path."""
+    return int(path.rpartition("/")[2]) if path else 0
+
+
 def snapshot_folder(run_id: str) -> str:
     return f"checkpoints/{run_id}.snapshots"
 
@@ -98,7 +108,7 @@ def save(
     torch.save(state, buffer)
     tensors = {"state.pt": buffer.getvalue()}
     meta = {"run_id": run_id, "images_seen": images_seen, "classes": classes}
-    path = f"{folder(run_id)}/{images_seen:012d}"
+    path = path_of(run_id, images_seen)
     return write(store, path, weights, meta, {"config.yaml": config.encode()}, tensors, crew)
 
 

@@ -1,4 +1,4 @@
-"""Crops of ten photographs that come with scikit-image and need no download: colour, texture and edges at any small size."""
+"""Crops of ten photographs that come with scikit-image and need no download: colour, texture, edges at a small size."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ def require_image_size(image_size: int) -> None:
 def load(image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:
     """All 5,000 crops (N, 3, S, S), their labels (N,), and which of them are held out (N,).
 
-    Held-out crops come from a strip of a photograph and share no pixel with the others, which come from both sides of it.
+    Held-out crops come from a strip of a photograph and share no pixel with the others, which come from either side.
     """
     crops = [crops_of(scaled(photograph, image_size), image_size) for photograph in photographs()]
     pixels = np.concatenate([each for each, _ in crops]).transpose(0, 3, 1, 2)  # (N, 3, S, S)

@@ -16,7 +16,7 @@ from unlatent.platform.crew import join
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.display import say, training_bar
 from unlatent.platform.runs import Run, plan_run
-from unlatent.platform.starting import find_start
+from unlatent.platform.starting import require_beginning
 from unlatent.platform.store import Store
 from unlatent.platform.tracking.packages import require
 from unlatent.platform.training import Worker, train
@@ -50,14 +50,14 @@ def train_on_ray(config: Config) -> str:
 def say_start(store: Store, run: Run) -> None:
     """Says, before the long part, whether the run is a fresh one or where it goes on.
 
-    Raises ValueError for weights to begin with that are not there, or of another network.
+    Raises ValueError for a checkpoint to begin with that is not there, or of another network.
     """
     checkpoint, passed_over = checkpoints.newest(store, run.run_id)
     checkpoints.require_one(run.run_id, checkpoint, passed_over)
     for line in passed_over:
         say(line)
-    if checkpoint is None and run.config.train.start:
-        find_start(store, run.config.train.start, run.config.model)
+    if checkpoint is None:
+        require_beginning(store, run)
     length = f"{run.config.train.total_images:,} images of {run.dataset.name}"
     say(f"{run.run_id}: {runs.beginning(run, checkpoint)}; {length}")
 

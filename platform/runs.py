@@ -31,6 +31,7 @@ WATCHED = {
     "grid_samples",
     "trackers",
 }
+LATER = {"fork"}  # settings that runs did not always have: one that is null leaves a run the name that it had
 OUTSIDE_IDENTITY = WATCHED | {"compile", "recompute", "accumulate", "parallel", "spikes"}
 
 DONE = ("succeeded", "stopped_early")
@@ -61,6 +62,7 @@ def plan_run(config: Config, dataset: Dataset, sweep: str | None = None, variant
     """Fits the config to its dataset and names the run: `train.run`, or by the hash of all that decides its result."""
     config = fitted(config, dataset)
     train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
+    train = {name: value for name, value in train.items() if name not in LATER or value is not None}
     identity = flatten({"model": asdict(config.model), "data": {"hash": dataset.hash}, "train": train})
     run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
     return Run(run_id, config, dataset, identity, sweep, variant)
@@ -84,6 +86,8 @@ def beginning(run: Run, checkpoint: Checkpoint | None) -> str:
     """Whether a run goes on, from where, or is a fresh one."""
     if checkpoint:
         return f"resumed at {checkpoint.images_seen:,} images from {checkpoint.path}"
+    if run.config.train.fork:
+        return f"forked from {run.config.train.fork}"
     return f"fresh, with the weights of {run.config.train.start}" if run.config.train.start else "fresh"
 
 
@@ -153,6 +157,7 @@ def write_first_row(store: Store, run: Run, device: str, workers: int = 1) -> di
         "run_id": run.run_id,
         "sweep": run.sweep,
         "variant": run.variant,
+        "forked_from": run.config.train.fork,
         "status": "running",
         "config": to_yaml(run.config),
         "config_hash": run.config_hash,
@@ -225,12 +230,12 @@ def at_checkpoint(config: Config, checkpoint: Checkpoint) -> dict[str, Any]:
     }
 
 
-def outcome(store: Store, run_id: str) -> dict[str, Any]:
+def outcome(store: Store, run: Run) -> dict[str, Any]:
     """What the logged steps of a run say of it, as columns of its row."""
-    steps = tables.read(store, "steps", run=run_id).sort_values("images_seen")
+    steps = tables.read(store, "steps", run=run.run_id).sort_values("images_seen")
     if steps.empty:
         return {}
-    images = steps["images_seen"].diff().fillna(steps["images_seen"])
+    images = steps["images_seen"].diff().fillna(steps["images_seen"] - checkpoints.position(run.config.train.fork))
     seconds = float((images / steps["images_per_s"]).sum())
     return {
         "loss": float(steps["loss"].iloc[-1]),

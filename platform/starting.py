@@ -1,4 +1,4 @@
-"""Training that begins with the weights of another run's checkpoint, as 512² does with those of 256²."""
+"""Training that begins at another run's checkpoint: with its weights, as 512² does with those of 256², or all of it."""
 
 from dataclasses import asdict, replace
 
@@ -9,26 +9,64 @@ from unlatent.platform import checkpoints
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.filling import fill
 from unlatent.platform.learner import Learner
+from unlatent.platform.runs import Run
 from unlatent.platform.store import Store
 
 
-def find_start(store: Store, path: str, network: PixelTransformerConfig) -> Checkpoint:
-    """The checkpoint at a path of the store.
+def require_beginning(store: Store, run: Run) -> None:
+    """Raises ValueError where a fresh run could not begin as it is to: at a checkpoint that is not there, say."""
+    find_start(store, run)
+    find_fork(store, run)
+
+
+def find_start(store: Store, run: Run) -> Checkpoint | None:
+    """The checkpoint whose weights a run begins with, if it is to begin with any.
 
     Raises ValueError where there is none, it is damaged, or its weights are not those of such a network; images may be
     of another size.
     """
+    path, network = run.config.train.start, run.config.model
+    if path is None:
+        return None
+    checkpoint, saved = open_checkpoint(store, "train.start", path)
+    require_network("train.start", path, network, replace(saved, image_size=network.image_size))
+    return checkpoint
+
+
+def find_fork(store: Store, run: Run) -> Checkpoint | None:
+    """The checkpoint from which a run goes on, if it is a fork.
+
+    Raises ValueError where there is none, it is damaged, of another network, or at the run's end.
+    """
+    path, end = run.config.train.fork, run.config.train.total_images
+    if path is None:
+        return None
+    checkpoint, saved = open_checkpoint(store, "train.fork", path)
+    require_network("train.fork", path, run.config.model, saved)
+    if path != checkpoints.path_of(checkpoint.run_id, checkpoint.images_seen):
+        raise ValueError(f"train.fork={path} is not where its run {checkpoint.run_id} wrote it; a copy cannot be forked")
+    if checkpoint.images_seen >= end:
+        seen = f"train.fork={path} has seen {checkpoint.images_seen:,} images"
+        raise ValueError(f"{seen}, and train.total_images={end:,} is no more than that")
+    return checkpoint
+
+
+def open_checkpoint(store: Store, setting: str, path: str) -> tuple[Checkpoint, PixelTransformerConfig]:
+    """A whole checkpoint, and the network that it is of."""
     try:
         checkpoint = checkpoints.find(store, path)
         checkpoints.verify(store, checkpoint)
     except ValueError as error:
-        raise ValueError(f"train.start={path}: {error}") from None
-    saved = config_from(yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))["model"])
-    ours, theirs = asdict(network), asdict(replace(saved, image_size=network.image_size))
+        raise ValueError(f"{setting}={path}: {error}") from None
+    return checkpoint, config_from(yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))["model"])
+
+
+def require_network(setting: str, path: str, network: PixelTransformerConfig, saved: PixelTransformerConfig) -> None:
+    """Raises ValueError, naming what differs, for another network's checkpoint."""
+    ours, theirs = asdict(network), asdict(saved)
     differing = [f"model.{name}={theirs[name]} there, {ours[name]} here" for name in ours if ours[name] != theirs[name]]
     if differing:
-        raise ValueError(f"train.start={path} is of another network: {'; '.join(differing)}")
-    return checkpoint
+        raise ValueError(f"{setting}={path} is of another network: {'; '.join(differing)}")
 
 
 def take_up(store: Store, checkpoint: Checkpoint, learner: Learner) -> None:

@@ -27,7 +27,7 @@ from unlatent.platform.optimization import TrainConfig, learning_rate
 from unlatent.platform.peak_flops import peak_flops
 from unlatent.platform.runs import Run
 from unlatent.platform.spikes import RollBackError, act
-from unlatent.platform.starting import find_start, take_up
+from unlatent.platform.starting import find_fork, find_start, take_up
 from unlatent.platform.step_log import StepLog
 from unlatent.platform.store import Store
 from unlatent.platform.tracking.feed import Feed
@@ -85,7 +85,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     checkpoint = resume(store, run, learner, crew)
     feed.resume(learner.images_seen)
     if leads and checkpoint:
-        runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run.run_id)})
+        runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run)})
     if checkpoint and (worker.reports_at_once or learner.images_seen >= config.total_images):
         worker.report(checkpoint)  # it may have been cut off between that checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)
@@ -183,11 +183,12 @@ def resume(store: Store, run: Run, learner: Learner, crew: Crew) -> Checkpoint |
     """Takes up the last whole checkpoint, and takes back the steps logged beyond it."""
     checkpoint, passed_over = crew.led(lambda: checkpoints.newest(store, run.run_id))  # which reads all of it
     checkpoints.require_one(run.run_id, checkpoint, passed_over)
-    start = run.config.train.start
     if checkpoint:
         learner.load(store, checkpoint)
-    elif start:
-        take_up(store, find_start(store, start, run.config.model), learner)
+    elif fork := find_fork(store, run):
+        learner.load(store, fork)
+    elif start := find_start(store, run):
+        take_up(store, start, learner)
     if crew.leads:
         for folder in (checkpoints.folder(run.run_id), checkpoints.snapshot_folder(run.run_id)):
             store.delete_unfinished(folder)
