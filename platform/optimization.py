@@ -44,7 +44,7 @@ class TrainConfig:
 
     run: str | None = None  # a name of your own; without one, the hash of model, data and training settings
     start: str | None = None  # a checkpoint's path in the store, whose weights to begin with; None: random ones
-    fork: str | None = None  # a checkpoint's path in the store, from which to go on, as another run under other settings
+    fork: str | None = None  # a checkpoint's path in the store, from which to go on under other settings
     seed: int = 0
     total_images: int = 409_600_000
     batch_size: int = 256  # images a step, over all workers
@@ -86,7 +86,9 @@ class TrainConfig:
         if self.run is not None and not is_plain_name(self.run):
             raise ValueError(f"train.run={self.run!r} must be letters, digits, '.', '_' and '-', with no '.' in front")
         if self.start and self.fork:
-            raise ValueError(f"train.start={self.start} and train.fork={self.fork}: a run begins in one way; null for one")
+            raise ValueError(
+                f"train.start={self.start} and train.fork={self.fork}: a run begins in one way; null for one"
+            )
         if self.fork and self.ema_power_widths:
             raise ValueError(
                 f"train.fork={self.fork}: averages for train.ema_power_widths={self.ema_power_widths} are of one run's "

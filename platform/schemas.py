@@ -59,7 +59,10 @@ RUNS: Columns = {
     "run_id": (TEXT, "key"),
     "sweep": (TEXT, "the sweep that this run is a trial of, else null"),
     "variant": (TEXT, "what the sweep calls the settings that this trial has together, else null"),
-    "forked_from": (TEXT, "the checkpoint of another run from which this one goes on, relative to the store, else null"),
+    "forked_from": (
+        TEXT,
+        "another run's checkpoint from which this one goes on, relative to the store, else null",
+    ),
     "status": (TEXT, "running, paused, succeeded, failed, stopped_early or lost"),
     "error": (TEXT, "why it failed"),
     "stopped_because": (TEXT, "why a scheduler stopped it early: the value, and what it was compared with"),

@@ -44,7 +44,7 @@ def find_fork(store: Store, run: Run) -> Checkpoint | None:
     checkpoint, saved = open_checkpoint(store, "train.fork", path)
     require_network("train.fork", path, run.config.model, saved)
     if path != checkpoints.path_of(checkpoint.run_id, checkpoint.images_seen):
-        raise ValueError(f"train.fork={path} is not where its run {checkpoint.run_id} wrote it; a copy cannot be forked")
+        raise ValueError(f"train.fork={path} is a copy; the run {checkpoint.run_id} wrote it elsewhere")
     if checkpoint.images_seen >= end:
         seen = f"train.fork={path} has seen {checkpoint.images_seen:,} images"
         raise ValueError(f"{seen}, and train.total_images={end:,} is no more than that")

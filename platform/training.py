@@ -44,6 +44,10 @@ class Worker:
     reports_at_once: bool = False  # before the next step, for one who decides on it whether there is one
 
 
+class PausedError(Exception):
+    """Raised by a report: the run waits for what others come to, and goes on when it is started again."""
+
+
 def train(run: Run, store: Store, worker: Worker) -> None:
     """Trains to the end, from the last whole checkpoint if there is one, and keeps the run's row true all the while."""
     leads = worker.crew.leads
@@ -62,6 +66,11 @@ def train(run: Run, store: Store, worker: Worker) -> None:
             feed.close(True)
             ended = row["images_seen"] >= run.config.train.total_images
             runs.end(store, row, "succeeded" if ended else "stopped_early")
+        raise
+    except PausedError:
+        if leads:
+            feed.close(True)
+            runs.update(store, row, {"status": "paused"})
         raise
     except Exception as error:
         if leads:

@@ -1,5 +1,6 @@
 """What every trial of a sweep has as much of: images, or training GFLOPs. Trials are compared where both are equal."""
 
+import math
 from dataclasses import dataclass, replace
 
 from unlatent.models import cost
@@ -26,6 +27,11 @@ class Budget:
         amount = images_seen // train.checkpoint_images * every
         return amount if amount in self.rungs else None
 
+    def images(self, train: TrainConfig, amount: float) -> int:
+        """The images that a trial has seen at a rung: at the first step at which it has spent that."""
+        steps = amount / self.rungs[0] * train.checkpoint_images if self.unit == "training_gflops" else amount
+        return math.ceil(round(steps) / train.batch_size) * train.batch_size
+
     def said(self, amount: float) -> str:
         return f"{amount:,.0f} images" if self.unit == "images" else f"{amount:,.4g} training GFLOPs"
 
@@ -47,11 +53,30 @@ def budget_of(definition: SweepConfig, config: Config) -> Budget:
     total = definition.total_gflops or config.train.total_images
     if definition.scheduler == "fixed":
         return Budget(definition.budget, total)
-    first = first_rung(definition, config.train)
-    rungs = [first]
-    while rungs[-1] * definition.reduction < total:
-        rungs.append(rungs[-1] * definition.reduction)
+    rungs = [first_rung(definition, config.train)]
+    if definition.scheduler == "pbt":
+        require_sources(definition, config.train, rungs[0])
+    while (following := after(rungs, definition)) < total:
+        rungs.append(following)
     return Budget(definition.budget, total, tuple(rungs))
+
+
+def after(rungs: list[float], definition: SweepConfig) -> float:
+    """The rung after others: as far again as the first for a population, else so many times as far."""
+    return rungs[-1] + rungs[0] if definition.scheduler == "pbt" else rungs[-1] * definition.reduction
+
+
+def require_sources(definition: SweepConfig, train: TrainConfig, first: float) -> None:
+    """Raises ValueError where a population would not find the checkpoints that its members are to go on from."""
+    total = definition.total_gflops or train.total_images
+    if first >= total:
+        raise ValueError(f"sweep.scheduler=pbt: its first rung, {first:,}, is not below the whole, {total:,}")
+    between = 1 if definition.total_gflops else int(first) // train.checkpoint_images
+    if between >= train.keep_checkpoints:
+        raise ValueError(
+            f"train.keep_checkpoints={train.keep_checkpoints}: the last rung's would be gone by the next one, which is "
+            f"{between} on; {between + 1} would do"
+        )
 
 
 def first_rung(definition: SweepConfig, train: TrainConfig) -> float:

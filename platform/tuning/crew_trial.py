@@ -17,7 +17,7 @@ from typing import Any
 from unlatent.platform import placement, runs
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.ray_training import TrainingFailedError, fit, this_worker
-from unlatent.platform.training import train
+from unlatent.platform.training import PausedError, train
 from unlatent.platform.tuning.trial import Settings, task_of
 
 POLL_S = 0.1
@@ -58,7 +58,7 @@ def referee() -> Any:
 
 
 def run_crew_trial(settings: dict[str, Settings]) -> None:
-    """What Ray Tune runs: a trial of several workers, to its end or until its scheduler stops it."""
+    """What Ray Tune runs: a trial of several workers, to its end or until it is stopped or is to wait."""
     import ray
     from ray import tune
 
@@ -99,14 +99,17 @@ def train_in_crew(settings: Settings) -> None:
     task, worker = task_of(settings), this_worker()
     runs.require_identity(task.run, settings["identity"])
 
-    def ask(checkpoint: Checkpoint | None) -> bool:
+    def ask(checkpoint: Checkpoint | None) -> type[BaseException] | None:
+        """How the workers are to end, if they are."""
         told = task.measure(checkpoint)
-        return told is None or ray.get(settings["referee"].ask.remote(task.run.run_id, told))
+        if told is not None and not ray.get(settings["referee"].ask.remote(task.run.run_id, told)):
+            return SystemExit
+        return PausedError if task.pauses(checkpoint) else None
 
     def report(checkpoint: Checkpoint | None) -> None:
-        if not worker.crew.led(lambda: ask(checkpoint)):
-            raise SystemExit
+        if ending := worker.crew.led(lambda: ask(checkpoint)):
+            raise ending
 
     asks_at_once = bool(task.budget.rungs)
-    with contextlib.suppress(FloatingPointError, SystemExit):  # its row says so
+    with contextlib.suppress(FloatingPointError, PausedError, SystemExit):  # its row says so
         train(task.run, task.store, replace(worker, report=report, reports_at_once=asks_at_once))

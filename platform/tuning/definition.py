@@ -58,13 +58,18 @@ def describe(sweep: Sweep) -> list[str]:
     """What a sweep is about to do, in lines."""
     definition, budget = sweep.definition, sweep.budget
     seeds = f", {definition.seeds} seeds a point" if definition.seeds > 1 else ""
-    lines = [f"sweep {definition.name}: {sweep.planned} trials{seeds}, {budget.said(budget.total)} each"]
+    trials = f"a population of {len(sweep.candidates)}" if sweep.is_population else f"{sweep.planned} trials"
+    lines = [f"sweep {definition.name}: {trials}{seeds}, {budget.said(budget.total)} each"]
     if sweep.pruned:
         lines.append(left_out(sweep))
     if budget.rungs:
         rungs = ", ".join(f"{rung:,.6g}" for rung in budget.rungs)
         unit = budget.unit.replace("_gflops", " GFLOPs")
-        lines.append(f"trials are compared at equal {unit}: at {rungs}; 1 in {definition.reduction} goes on")
+        what = f"1 in {definition.reduction} goes on"
+        if sweep.is_population:
+            quarter = len(sweep.candidates) // 4
+            what = f"forks of the best {quarter} replace the worst {quarter}, under settings near theirs"
+        lines.append(f"trials are compared at equal {unit}: at {rungs}; {what}")
     return lines
 
 

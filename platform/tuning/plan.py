@@ -21,6 +21,7 @@ NO_KNOBS = {
     "train.run": "trials name themselves",
     "train.seed": "sweep.seeds=3 gives each point three seeds",
     "train.total_images": "trials are compared at equal budgets; set it, or sweep.total_gflops, for all of them",
+    "train.fork": "a fork begins further on than others; give train.fork to all of them",
     "train.checkpoint_images": "it says where trials are looked at; set it for all of them",
 }
 
@@ -39,6 +40,7 @@ class Trial:
 
     knobs: Point
     run: Run
+    until: float | None = None  # of its budget: there it waits to be started again. None: it goes on to the end
 
     @property
     def run_id(self) -> str:
@@ -53,7 +55,7 @@ class Sweep:
     shared: list[str]  # overrides that all trials have
     dataset: Dataset
     candidates: list[Candidate]  # that are to be tried, or, by an Optuna search, may be; of a range one, as an example
-    trials: list[Trial]  # of all candidates; an Optuna search begins with none, and adds them as it goes
+    trials: list[Trial]  # of all candidates; an Optuna search and a population add them as they go
     pruned: list[str]  # why each combination that was left out cannot work
     working: int  # how many combinations can, of which a random search takes some
 
@@ -72,17 +74,22 @@ class Sweep:
 
     @property
     def planned(self) -> int:
-        """How many trials there are to be."""
-        return planned_points(self.definition, self.working) * self.definition.seeds
+        """How many trials there are to be; of a population, if none fails."""
+        points = planned_points(self.definition, self.working)
+        return points * self.definition.seeds + points // 4 * (len(self.budget.rungs) if self.is_population else 0)
+
+    @property
+    def is_population(self) -> bool:
+        return self.definition.scheduler == "pbt"
 
     def trials_of(self, candidate: Candidate) -> list[Trial]:
         """A trial for each seed."""
-        trials = []
-        for config in sown(self.definition, candidate.config):
-            limited = within(self.definition, fitted(config, self.dataset))
-            run = plan_run(limited, self.dataset, self.definition.name, candidate.knobs.get(VARIANT))
-            trials.append(Trial(candidate.knobs, run))
-        return trials
+        return [self.trial(candidate.knobs, config) for config in sown(self.definition, candidate.config)]
+
+    def trial(self, knobs: Point, config: Config) -> Trial:
+        """The trial of a config that the knobs make."""
+        limited = within(self.definition, fitted(config, self.dataset))
+        return Trial(knobs, plan_run(limited, self.dataset, self.definition.name, knobs.get(VARIANT)))
 
     def candidate(self, knobs: Point) -> Candidate:
         """Raises ValueError for a point that cannot work."""
@@ -105,7 +112,7 @@ def plan_sweep(name: str, overrides: Sequence[str]) -> Sweep:
     budget_of(definition, config)
     dataset = open_dataset(config.data, Store(config.store))
     sweep = Sweep(definition, shared, dataset, chosen(definition, working), [], pruned, len(working))
-    if definition.search != "optuna":
+    if definition.search != "optuna" and not sweep.is_population:
         for candidate in sweep.candidates:
             sweep.trials.extend(sweep.trials_of(candidate))
     refuse_twins(sweep)

@@ -11,7 +11,7 @@ from unlatent.platform.tuning.plan import Sweep, Trial
 from unlatent.platform.tuning.results import Results, Standing
 from unlatent.platform.tuning.space import last_name
 
-ORDER = ("running", "succeeded", "stopped_early", "failed", "lost", "waiting")
+ORDER = ("running", "paused", "succeeded", "stopped_early", "failed", "lost", "waiting")
 
 
 def begin(sweep: Sweep) -> dict[str, Any]:
@@ -69,6 +69,7 @@ def finish(results: Results, row: dict[str, Any], seconds: float) -> Trial:
         "status": "succeeded" if best else "failed",
         "error": "; ".join(f"{each['run_id']}: {each['error']}" for each in failed) or None,
         **{state: states.count(state) for state in ("succeeded", "stopped_early", "failed")},
+        "trials": len(sweep.trials),
         "best_run_id": best and best_run(sweep, best),
         "best_point": best and best.point,
         "best_value": best and best.mean,

@@ -16,8 +16,10 @@ from unlatent.platform.tracking.packages import require
 from unlatent.platform.tuning.crew_trial import run_crew_trial
 from unlatent.platform.tuning.definition import describe, refuse_changed_definition
 from unlatent.platform.tuning.plan import Sweep, Trial, plan_sweep
+from unlatent.platform.tuning.population import Population
 from unlatent.platform.tuning.results import Results
 from unlatent.platform.tuning.rows import begin, finish, point_rows, settle
+from unlatent.platform.tuning.source import Listed, Source
 from unlatent.platform.tuning.trial import run_trial
 
 # What the process around a Ray Train run holds: something, as Tune wants it, but no CPU that a worker may need.
@@ -35,38 +37,36 @@ def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -
     require(sweep.config.train.trackers)
     refuse_changed_definition(sweep)
     results = Results(sweep)
-    study = recalled_study(sweep, results, retry_failed)
+    source = source_of(sweep)
+    source.recall(results, retry_failed)
     scheduler = recalled_scheduler(sweep, results)
-    waiting = [trial for trial in sweep.trials if not results.has_ended(trial, retry_failed)]
     for line in [*describe(sweep), *done_before(results)]:
         say(line)
     require_measurable(sweep.store, sweep.dataset, sweep.config.evaluation)
-    left = len(waiting) + sweep.planned - len(sweep.trials)
-    if left:
+    runs_any = bool(source.waiting(results, retry_failed)) or source.left > 0
+    if runs_any:
         options = sweep.config.cluster
         cluster.connect(options, sweep.config.store, nested=options.workers > 1)
         placement.require("a trial", options.workers, placement.trial_need(options))
     row = begin(sweep)
-    if left:
+    if runs_any:
         settle(results, {}, stopped_by(scheduler))  # of an execution that died before it could
-        waiting = [trial for trial in waiting if not results.has_ended(trial, retry_failed)]
-        run_trials(results, waiting, study, scheduler)
+        run_trials(results, source, scheduler, retry_failed)
     best = finish(results, row, time.monotonic() - started)
     show_table(point_rows(results), f"sweep {sweep.definition.name}: {sweep.definition.metric} of each point")
     return best
 
 
-def recalled_study(sweep: Sweep, results: Results, retry_failed: bool) -> Any:
-    """What proposes points, as far as it had come, or None where all are known."""
+def source_of(sweep: Sweep) -> Source:
+    """Where the trials of a sweep come from."""
+    if sweep.is_population:
+        return Population(sweep)
     if sweep.definition.search != "optuna":
-        results.recall()
-        return None
+        return Listed(sweep)
     require_optuna()
     from unlatent.platform.tuning.study import Study
 
-    study = Study(sweep)
-    study.recall(results, retry_failed)
-    return study
+    return Study(sweep)
 
 
 def require_optuna() -> None:
@@ -84,7 +84,7 @@ def recalled_scheduler(sweep: Sweep, results: Results) -> Any:
 
     from unlatent.platform.tuning.halving import Halving
 
-    if sweep.definition.scheduler == "fixed":
+    if sweep.definition.scheduler != "asha":
         return FIFOScheduler()
     scheduler = Halving(sweep.definition, sweep.budget)
     for measured in results.heard:
@@ -108,7 +108,7 @@ def done_before(results: Results) -> list[str]:
     return [f"done before: {done}" + ("; --retry-failed tries those again" if "failed" in counts else "")]
 
 
-def run_trials(results: Results, waiting: list[Trial], study: Any, scheduler: Any) -> None:
+def run_trials(results: Results, source: Source, scheduler: Any, retry_failed: bool) -> None:
     """Hands trials to Ray Tune until none is left."""
     from ray import tune
 
@@ -120,13 +120,13 @@ def run_trials(results: Results, waiting: list[Trial], study: Any, scheduler: An
         work = tune.with_resources(run_crew_trial, HOLDER)
     else:
         work = tune.with_resources(run_trial, {"cpu": need.cpus, "gpu": need.gpus})
-    listener = Listener(results)
+    waiting, listener = source.waiting(results, retry_failed), Listener(results)
     tuner = tune.Tuner(
         work,
         tune_config=tune.TuneConfig(
-            search_alg=Search(sweep, waiting, study),
+            search_alg=Search(sweep, waiting, source),
             scheduler=scheduler,
-            num_samples=len(waiting) + sweep.planned - len(sweep.trials),
+            num_samples=len(waiting) + source.left,
             max_concurrent_trials=placement.concurrent_trials(options, sweep.definition.max_concurrent),
             reuse_actors=True,  # 0.2 s a trial instead of 2
             trial_dirname_creator=lambda trial: trial.trial_id,

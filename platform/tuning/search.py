@@ -1,6 +1,6 @@
 """Which trial comes next, as Ray Tune asks for it."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ray import tune
 from ray.tune.search import Searcher
@@ -10,35 +10,34 @@ from unlatent.platform.tuning.halving import run_of
 from unlatent.platform.tuning.plan import Sweep, Trial
 from unlatent.platform.tuning.results import ENDED, Results
 from unlatent.platform.tuning.rows import trial_rows
+from unlatent.platform.tuning.source import Source
 from unlatent.platform.tuning.trial import settings_of
-
-if TYPE_CHECKING:  # it needs Optuna, which most searches do not
-    from unlatent.platform.tuning.study import Study
 
 
 class Search(Searcher):
-    """Hands out the trials that are left, and after them those of points that are proposed, if a study proposes any."""
+    """Hands out the trials that wait, and after them those that their source comes up with."""
 
-    def __init__(self, sweep: Sweep, waiting: list[Trial], study: "Study | None" = None) -> None:
+    def __init__(self, sweep: Sweep, waiting: list[Trial], source: Source) -> None:
         super().__init__()
-        self.sweep, self.waiting, self.study = sweep, list(waiting), study
+        self.sweep, self.waiting, self.source = sweep, list(waiting), source
         self.trials: dict[str, Trial] = {}  # Tune's id -> the trial
 
     def set_search_properties(self, metric: str | None, mode: str | None, config: dict[str, Any], **spec: Any) -> bool:
         return True
 
     def suggest(self, trial_id: str) -> Any:
-        if not self.waiting and self.study:
-            self.waiting = self.study.next_trials()
+        if not self.waiting:
+            proposed = self.source.next_trials()
+            if proposed is None:
+                return None  # not now: Tune asks again
+            self.waiting = proposed
         if not self.waiting:
             return Searcher.FINISHED
         self.trials[trial_id] = self.waiting.pop(0)
         return {"trial": settings_of(self.sweep, self.trials[trial_id])}
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
-        trial = self.trials.pop(trial_id)
-        if self.study:
-            self.study.hear(trial, None if error else result)
+        self.source.hear(self.trials.pop(trial_id), None if error else result)
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing: all that it knows is in the tables."""

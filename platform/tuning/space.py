@@ -12,10 +12,17 @@ from unlatent.platform.refusals import UnknownSettingError
 from unlatent.platform.tuning.ranges import Range, as_range
 
 SEARCHES = ("grid", "random", "optuna")
-SCHEDULERS = ("fixed", "asha")
+SCHEDULERS = ("fixed", "asha", "pbt")
 COSTS = ("forward_gflops", "parameters", "activation_bytes")  # of a network, known before it is trained
 
 Point = dict[str, Any]  # knob -> value
+
+# Settings of training that may change while a run goes on: what a population's members can be told anew.
+CHANGEABLE = {
+    *("train.learning_rate", "train.beta2", "train.weight_decay", "train.clip_norm", "train.label_drop", "train.flip"),
+    *("train.time_mean", "train.time_std", "train.shift", "train.alignment.weight"),
+}
+SMALLEST_POPULATION = 4  # its worst and its best quarter are one member each
 
 VARIANT = "variant"  # the knob that stands for one of several groups of settings
 
@@ -34,8 +41,8 @@ class SweepConfig:
     samples: int = 16  # points
     seed: int = 0  # of the search
     seeds: int = 1  # trials of each point, which differ in train.seed alone
-    scheduler: str = "fixed"  # every trial to its end; `asha` stops the worse ones at rungs
-    rung_images: int | None = None  # asha: the first rung; each next is `reduction` times as far
+    scheduler: str = "fixed"  # every trial to its end; `asha` stops the worse ones at rungs; `pbt` replaces them
+    rung_images: int | None = None  # asha: the first rung; each next is `reduction` times as far. pbt: every so many
     rung_gflops: float | None = None  # the same where the budget is in GFLOPs
     reduction: int = 2  # asha: one in so many goes on at a rung
     total_gflops: float | None = None  # training GFLOPs of every trial, instead of the images of train.total_images
@@ -53,6 +60,8 @@ class SweepConfig:
         self._require_knobs()
         self._require_rungs()
         self._require_objectives()
+        if self.scheduler == "pbt":
+            self._require_population()
 
     def _require_knobs(self) -> None:
         if not self.knobs and not self.variants:
@@ -93,6 +102,18 @@ class SweepConfig:
             raise ValueError(
                 f"sweep.against={self.against}: two objectives are for sweep.search=optuna with sweep.scheduler=fixed, "
                 f"not {self.search} with {self.scheduler}; every report shows quality against cost"
+            )
+
+    def _require_population(self) -> None:
+        if self.search == "optuna":
+            raise ValueError(
+                "sweep.scheduler=pbt searches by itself; sweep.search=random or grid gives its first points"
+            )
+        fixed = [VARIANT] if self.variants else [path for path in self.knobs if path not in CHANGEABLE]
+        if fixed:
+            raise ValueError(
+                f"sweep.knobs.{fixed[0]} cannot change while a run goes on, as sweep.scheduler=pbt would have it; "
+                f"{', '.join(sorted(CHANGEABLE))} can"
             )
 
     @property

@@ -12,6 +12,7 @@ from unlatent.platform.refusals import UnknownSettingError
 from unlatent.platform.tuning.plan import Candidate, Sweep, Trial
 from unlatent.platform.tuning.proposals import Proposals
 from unlatent.platform.tuning.results import Results, Row
+from unlatent.platform.tuning.source import unended
 from unlatent.platform.tuning.space import VARIANT, Point
 
 COST_OF: dict[str, Callable[[Config], float]] = {
@@ -73,6 +74,14 @@ class Study:
             if candidate and any(trial.run_id == row["run_id"] for trial in self.sweep.trials_of(candidate)):
                 return candidate
         return None
+
+    def waiting(self, results: Results, retry_failed: bool) -> list[Trial]:
+        return unended(self.sweep, results, retry_failed)
+
+    @property
+    def left(self) -> int:
+        """How many trials are yet to be proposed."""
+        return self.sweep.planned - len(self.sweep.trials)
 
     def next_trials(self) -> list[Trial]:
         """The trials of a new point; none where there are points enough, or no new one is found."""

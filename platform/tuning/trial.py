@@ -16,7 +16,7 @@ from unlatent.platform.evaluation import evaluate_checkpoint
 from unlatent.platform.generation import load_model
 from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.store import Store
-from unlatent.platform.training import Worker, train
+from unlatent.platform.training import PausedError, Worker, train
 from unlatent.platform.tuning.budget import Budget
 from unlatent.platform.tuning.plan import Sweep, Trial
 from unlatent.platform.tuning.space import COSTS
@@ -32,10 +32,16 @@ class Task:
     store: Store
     budget: Budget
     metrics: list[str]  # the objective, and the second one where that is a metric
+    until: float | None = None  # of the budget: there the trial is measured, and waits; None: it goes on
 
     def spent(self, checkpoint: Checkpoint | None) -> float | None:
         """What the trial has spent at a checkpoint at which trials are compared."""
-        return self.budget.spent(self.run.config.train, checkpoint.images_seen) if checkpoint else None
+        spent = self.budget.spent(self.run.config.train, checkpoint.images_seen) if checkpoint else None
+        return spent if self.until is None or spent == self.until else None
+
+    def pauses(self, checkpoint: Checkpoint | None) -> bool:
+        """Whether the trial is to wait at a checkpoint."""
+        return self.until is not None and self.until < self.budget.total and self.spent(checkpoint) is not None
 
     def measure(self, checkpoint: Checkpoint | None) -> dict[str, float] | None:
         """What Tune is told of a checkpoint at which trials are compared; out of the table if it is there already."""
@@ -60,6 +66,7 @@ def settings_of(sweep: Sweep, trial: Trial) -> Settings:
         "variant": trial.run.variant,
         "budget": {"unit": budget.unit, "total": budget.total, "rungs": budget.rungs},
         "metrics": [definition.metric, *second],
+        "until": trial.until,
     }
 
 
@@ -67,11 +74,11 @@ def task_of(given: Settings) -> Task:
     config = from_yaml(given["config"])
     store = Store(config.store)
     run = plan_run(config, open_dataset(config.data, store), given["sweep"], given["variant"])
-    return Task(run, store, Budget(**given["budget"]), given["metrics"])
+    return Task(run, store, Budget(**given["budget"]), given["metrics"], given["until"])
 
 
 def run_trial(settings: dict[str, Settings]) -> None:
-    """What Ray Tune runs: a trial of one worker, to its end or until its scheduler stops it."""
+    """What Ray Tune runs: a trial of one worker, to its end or until it is stopped or is to wait."""
     from ray import tune
 
     forget_earlier_work()
@@ -80,6 +87,8 @@ def run_trial(settings: dict[str, Settings]) -> None:
     def report(checkpoint: Checkpoint | None) -> None:
         if measured := task.measure(checkpoint):
             tune.report(measured)
+        if task.pauses(checkpoint):
+            raise PausedError
 
-    with contextlib.suppress(FloatingPointError):  # its row says so; another try would end in the same place
+    with contextlib.suppress(FloatingPointError, PausedError):  # its row says so
         train(task.run, task.store, Worker(report=report, reports_at_once=True))

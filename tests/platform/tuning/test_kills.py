@@ -34,6 +34,11 @@ overrides:
   - evaluation.samples=100
 """
 ASHA = "knobs: {train.learning_rate: [1.0e-3, 1.0e-6, 3.0e-3, 1.0e-4]}\nscheduler: asha\nrung_images: 256\n"
+PBT = """
+knobs: {train.learning_rate: [1.0e-3, 1.0e-6, 3.0e-3, 1.0e-4]}
+scheduler: pbt
+rung_images: 512
+"""
 OPTUNA = """
 knobs: {train.learning_rate: {low: 1.0e-4, high: 1.0e-1, log: true}, model.patch_size: [2, 4]}
 search: optuna
@@ -86,6 +91,29 @@ def test_a_sweep_whose_driver_is_killed_ends_as_if_it_had_not_been(tmp_path, tex
     pd.testing.assert_frame_equal(after[same], expected[same], check_exact=True)
     pd.testing.assert_frame_equal(values_of(store), values_of(undisturbed), check_exact=True)
     assert len(ended) == 2 and after.loc[ended.index, "ended_at"].equals(ended["ended_at"]), "none was done again"
+
+
+def test_a_population_whose_driver_is_killed_ends_as_if_it_had_not_been(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text(PBT + SMALL)
+    undisturbed, store = Store(tmp_path / "undisturbed"), Store(tmp_path / "store")
+    best = run_sweep(str(path), [f"store={undisturbed.root}"])
+    command = [sys.executable, "-m", "unlatent.pipelines", "sweep", str(path), f"store={store.root}", "cluster.cpus=1"]
+
+    driver = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+    wait_for(lambda: bool((tables.read(store, "runs")["forked_from"].notna()).any()))
+    driver.kill()
+    driver.wait()
+    assert run_sweep(str(path), [f"store={store.root}"]).run_id == best.run_id
+
+    after, expected = runs_of(store), runs_of(undisturbed)
+    same = ["status", "images_seen", "loss", "stopped_because", "learning_rate", "forked_from", "seed"]
+    pd.testing.assert_frame_equal(after[same], expected[same], check_exact=True)
+    pd.testing.assert_frame_equal(values_of(store), values_of(undisturbed), check_exact=True)
+    assert sorted(after["status"]) == ["stopped_early"] + ["succeeded"] * 4
+    [fork] = after["forked_from"].dropna()
+    steps = tables.read(store, "steps", run=after.index[after["forked_from"] == fork][0])
+    assert steps["images_seen"].tolist() == [768, 1024]
 
 
 def test_a_trial_that_is_killed_goes_on_and_none_is_lost(tmp_path):

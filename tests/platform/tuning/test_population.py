@@ -1,0 +1,192 @@
+import pytest
+
+from unlatent.platform import checkpoints, tables
+from unlatent.platform.tuning.population import Population
+from unlatent.platform.tuning.results import Results
+
+PBT = """
+knobs: {train.learning_rate: {low: 1.0e-4, high: 1.0e-1, log: true}, train.beta2: [0.9, 0.95, 0.99, 0.999]}
+search: random
+samples: 8
+scheduler: pbt
+rung_images: 200
+"""
+IMAGES = ("train.total_images=600", "train.checkpoint_images=100", "train.batch_size=50")
+
+
+@pytest.fixture
+def sweep(plan):
+    return plan(PBT, *IMAGES)
+
+
+def come(population, values):
+    """Tells a population what its members came to; returns who starts next."""
+    started = population.to_come()
+    for trial, value in zip(started, values, strict=True):
+        result = None if value is None else {"spent": trial.until, "fid": value}
+        population.hear(trial, result)
+    return population.next_trials()
+
+
+def test_forks_of_the_best_quarter_take_the_places_of_the_worst(sweep):
+    population = Population(sweep)
+    first = list(population.members)
+
+    second = come(population, [5.0, 9.0, 4.0, 3.0, 6.0, 8.0, 1.0, 2.0])
+
+    assert [before.run_id == now.run_id for before, now in zip(first, second, strict=True)] == [
+        True, False, True, True, True, False, True, True,
+    ]  # fmt: skip
+    sources = {f"checkpoints/{first[place].run_id}/000000000200" for place in (6, 7)}
+    for place in (1, 5):
+        assert second[place].run.config.train.fork in sources
+        assert second[place].run.config.train.seed == place
+    assert {trial.until for trial in second} == {400}
+
+
+def test_settings_of_a_fork_are_near_those_of_its_source(sweep):
+    population, sources = Population(sweep), {}
+    for member in population.members:
+        sources[checkpoints.path_of(member.run_id, 200)] = member.knobs
+
+    forks = [population.fork(place, source) for source in population.members for place in range(4)]
+
+    ratios, steps, betas = set(), set(), [0.9, 0.95, 0.99, 0.999]
+    for fork in forks:
+        before = sources[fork.run.config.train.fork]
+        ratios.add(round(fork.knobs["train.learning_rate"] / before["train.learning_rate"], 2))
+        steps.add(betas.index(fork.knobs["train.beta2"]) - betas.index(before["train.beta2"]))
+        assert 1e-4 <= fork.knobs["train.learning_rate"] <= 1e-1
+    assert {0.8, 1.25} <= ratios and {-1, 1} <= steps
+    assert len(ratios) > 3, "some are drawn anew"
+
+
+def test_a_member_that_failed_is_replaced_first(sweep):
+    population = Population(sweep)
+    failed, worst = population.members[0], population.members[7]
+
+    second = come(population, [None, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+
+    gone = {failed.run_id, worst.run_id}
+    assert not gone & {trial.run_id for trial in second} and len(second) == 8
+
+
+def test_a_number_that_is_none_counts_as_a_failure(sweep):
+    population = Population(sweep)
+    diverged = population.members[2]
+
+    second = come(population, [1.0, 2.0, float("nan"), 4.0, 5.0, 6.0, 7.0, 8.0])
+
+    assert diverged.run_id not in {trial.run_id for trial in second}
+
+
+def test_members_wait_for_each_other(sweep):
+    population = Population(sweep)
+    one, *others = population.to_come()
+
+    population.hear(one, {"spent": 200, "fid": 1.0})
+
+    assert population.next_trials() is None
+    assert population.to_come() == others
+
+
+def test_more_is_better_where_the_metric_says_so(plan):
+    population = Population(plan(PBT + "metric: class_agreement", *IMAGES))
+    members = list(population.members)
+    for place, trial in enumerate(population.to_come()):
+        population.hear(trial, {"spent": 200, "class_agreement": place / 10})
+
+    second = population.next_trials()
+
+    assert {members[0].run_id, members[1].run_id} == {each.run_id for each in members} - {x.run_id for x in second}
+
+
+def test_the_last_rung_is_the_end(sweep):
+    population = Population(sweep)
+    come(population, range(8))
+    assert {trial.until for trial in come(population, range(8))} == {600}
+
+    assert come(population, range(8)) == []
+    assert len(sweep.trials) == sweep.planned == 8 + 2 * 2
+
+
+def test_where_all_fail_the_sweep_ends(sweep):
+    assert come(Population(sweep), [None] * 8) == []
+
+
+def test_a_population_that_was_cut_off_is_the_one_that_it_would_have_become(plan, record, store):
+    sweep, rungs = plan(PBT, *IMAGES), [[5.0, 9.0, 4.0, None, 6.0, 8.0, 1.0, 2.0], [3, 1, 4, 1.5, 5, 9, 2, 6]]
+    undisturbed = Population(sweep)
+    generations = [undisturbed.to_come()]
+    for values in rungs:
+        generations.append(come(undisturbed, values))
+    for number, values in enumerate(rungs):
+        for trial, value in zip(generations[number], values, strict=True):
+            reached = {} if value is None else {200 * (number + 1): value}
+            record(sweep, trial, "paused" if value is not None else "failed", reached)
+
+        again = plan(PBT, *IMAGES)
+        recalled = Population(again)
+        recalled.recall(Results(again), retry_failed=False)
+
+        assert [t.run_id for t in recalled.to_come()] == [t.run_id for t in generations[number + 1]]
+        assert [t.knobs for t in recalled.to_come()] == [t.knobs for t in generations[number + 1]]
+
+
+def test_what_failed_is_tried_again_when_asked_where_nothing_has_taken_its_place(plan, record):
+    sweep = plan(PBT, *IMAGES)
+    for trial in Population(sweep).to_come():
+        record(sweep, trial, "failed", {})
+
+    for asked, expected in ((False, 0), (True, 8)):
+        again = plan(PBT, *IMAGES)
+        population = Population(again)
+        population.recall(Results(again), retry_failed=asked)
+
+        assert len(population.to_come()) == expected
+        assert population.until == 200
+
+
+def test_it_is_on_record_why_a_member_ended_and_what_went_on_in_its_place(sweep, record, store):
+    population = Population(sweep)
+    members = list(population.members)
+    for trial, value in zip(members, [5.0, 9.0, 4.0, 3.0, 6.0, 8.0, 1.0, 2.0], strict=True):
+        record(sweep, trial, "paused", {200: value})
+
+    second = come(population, [5.0, 9.0, 4.0, 3.0, 6.0, 8.0, 1.0, 2.0])
+
+    row = tables.row(store, "runs", members[1].run_id)
+    assert row["status"] == "stopped_early"
+    why = f"fid 9 at 200 images, of the worst quarter; in its place {second[1].run_id} goes on from mine-"
+    assert row["stopped_because"].startswith(why)
+    assert f"with train.learning_rate={second[1].knobs['train.learning_rate']}" in row["stopped_because"]
+    assert tables.row(store, "runs", members[0].run_id)["status"] == "paused"
+
+
+def test_under_a_budget_of_computation_forks_leave_at_its_rungs(plan):
+    text = PBT.replace("rung_images: 200", "total_gflops: 40\nrung_gflops: 10")
+    population = Population(plan(text, "train.batch_size=50"))
+    train = population.members[0].run.config.train
+
+    second = come(population, range(8))
+
+    [fork] = {trial.run.config.train.fork.rpartition("/")[2] for trial in second if trial.run.config.train.fork}
+    assert int(fork) == train.checkpoint_images
+    assert population.sweep.budget.spent(train, int(fork)) == 10
+
+
+@pytest.mark.parametrize(
+    ("change", "overrides", "message"),
+    [
+        (("samples: 8", "samples: 3"), (), "pbt needs 4 points or more, for its worst quarter goes on from its best"),
+        (("search: random", "search: optuna"), (), "sweep.scheduler=pbt searches by itself"),
+        (("train.beta2", "train.batch_size"), (), "knobs.train.batch_size cannot change while a run goes on"),
+        (("samples: 8", "samples: 8\nseeds: 2"), (), "sweep.scheduler=pbt ends single trials"),
+        (("rung_images: 200", "rung_images: 600"), (), "its first rung, 600, is not below the whole, 600"),
+        (("", ""), ("train.keep_checkpoints=2",), "train.keep_checkpoints=2: .*, which is 2 on; 3 would do"),
+        (("", ""), ("train.ema_power_widths=[0.1]",), "averages for train.ema_power_widths"),
+    ],
+)
+def test_what_cannot_be_a_population_is_refused(plan, change, overrides, message):
+    with pytest.raises(ValueError, match=message):
+        Population(plan(PBT.replace(*change), *IMAGES, *overrides))
