@@ -19,6 +19,7 @@ from unlatent.platform import checkpoints, runs, selection, tables
 from unlatent.platform.averages import save_snapshots
 from unlatent.platform.checkpoints import Checkpoint, Weights
 from unlatent.platform.config import to_yaml
+from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.generation import draw_noise, image_grid, to_bytes, to_png
 from unlatent.platform.learner import Learner
@@ -127,7 +128,7 @@ def keep(run: Run, store: Store, moment: Moment, row: dict[str, Any], checkpoint
         "images_per_s": (moment.images_seen - logged.saved_at) / logged.training_s,
         "duration_s": row["duration_s"] + logged.training_s,
         "peak_memory_bytes": max(step["memory_bytes"] for step in logged.rows),
-        **runs.at_checkpoint(run.config, checkpoint),
+        **at_checkpoint(run.config, checkpoint),
     }
     runs.update(store, row, changes)
     best = selection.best_of_run(store, run.run_id, train.keep_best_by, train.keep_best)

@@ -16,11 +16,11 @@ from unlatent.models import cost
 from unlatent.models.precision import autocast
 from unlatent.platform import cluster, placement, tables
 from unlatent.platform.config import Config
+from unlatent.platform.config_columns import knobs
 from unlatent.platform.devices import device_name, local_device, memory_bytes
 from unlatent.platform.learner import make_learner, train_step
 from unlatent.platform.optimization import learning_rate
 from unlatent.platform.provenance import now, provenance
-from unlatent.platform.runs import knobs
 from unlatent.platform.store import Store
 
 MEASURED_FOR_S = 5.0

@@ -11,10 +11,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from unlatent.models import cost
 from unlatent.platform import checkpoints, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, to_yaml
+from unlatent.platform.config_columns import costs, knobs, training_settings
 from unlatent.platform.datasets import Dataset
 from unlatent.platform.provenance import is_gone, now, process, provenance
 from unlatent.platform.schemas import RUNS, TABLES
@@ -169,6 +169,7 @@ def write_first_row(store: Store, run: Run, device: str, workers: int = 1) -> di
         "device": device,
         "workers": workers,
         **knobs(run.config),
+        **training_settings(run.config.train),
         **costs(run.config),
         **provenance(),
         **process(),
@@ -192,42 +193,6 @@ def wait_for_other_process(store: Store, run_id: str, patience_s: float = 30.0) 
         if time.monotonic() > deadline:
             raise ValueError(f"run {run_id!r} is being trained by process {row['pid']}; wait for it, or end it")
         time.sleep(0.2)
-
-
-def knobs(config: Config) -> dict[str, Any]:
-    """The columns of `schemas.KNOBS`."""
-    model, train = config.model, config.train
-    return {
-        "window": model.window,
-        "attention": model.compaction.attention,
-        "attention_width": model.attention_width,
-        "attention_heads": model.attention_heads,
-        **{name: value for name, value in asdict(model).items() if name not in ("compaction", "text")},
-        "text_width": model.text.width if model.condition == "text" else None,
-        "text_tokens": model.text.tokens if model.condition == "text" else None,
-        "batch_size": train.batch_size,
-        "learning_rate": train.learning_rate,
-        "total_images": train.total_images,
-        "training_precision": train.precision,
-    }
-
-
-def costs(config: Config) -> dict[str, Any]:
-    return {
-        "parameters": cost.parameters(config.model),
-        "forward_gflops": cost.forward_gflops(config.model),
-        "activation_bytes": cost.activation_bytes(config.model, config.train.recompute or "none"),
-    }
-
-
-def at_checkpoint(config: Config, checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a new checkpoint changes in its run's row."""
-    return {
-        "images_seen": checkpoint.images_seen,
-        "training_gflops": cost.training_gflops(config.model) * checkpoint.images_seen,
-        "checkpoint": checkpoint.path,
-        "checkpoint_hash": checkpoint.hash,
-    }
 
 
 def outcome(store: Store, run: Run) -> dict[str, Any]:

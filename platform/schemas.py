@@ -55,6 +55,19 @@ KNOBS: Columns = {
     "training_precision": (TEXT, "of the matrix products: fp32 or bf16"),
 }
 
+TRAINING: Columns = {  # further knobs, of runs alone
+    "schedule": (TEXT, "of the learning rate: constant or cosine"),
+    "warmup_images": (WHOLE, "over which the rate rises to its peak"),
+    "beta2": (REAL, "AdamW's, of the second moment"),
+    "weight_decay": (REAL, ""),
+    "clip_norm": (REAL, "that gradients are clipped to"),
+    "label_drop": (REAL, "share of labels replaced by the null class, for guidance"),
+    "flip": (YES_NO, "whether every other image is mirrored, by chance"),
+    "time_mean": (REAL, "of the normal under the logit-normal times"),
+    "time_std": (REAL, "its standard deviation"),
+    "training_shift": (REAL, "of the times, towards noise"),
+}
+
 RUNS: Columns = {
     "run_id": (TEXT, "key"),
     "sweep": (TEXT, "the sweep that this run is a trial of, else null"),
@@ -73,6 +86,7 @@ RUNS: Columns = {
     "dataset": (TEXT, ""),
     "dataset_hash": (TEXT, ""),
     **KNOBS,
+    **TRAINING,
     "parameters": (WHOLE, "of the network"),
     "forward_gflops": (REAL, "one image, forward; 2 per multiply-add"),
     "training_gflops": (REAL, "forward and backward, of all images seen"),

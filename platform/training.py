@@ -20,6 +20,7 @@ from unlatent.platform import checkpoints, progress, runs
 from unlatent.platform.batches import batches
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew, join
 from unlatent.platform.devices import device_name, local_device, mesh_of_all
 from unlatent.platform.learner import Learner, make_learner, train_step
@@ -94,7 +95,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     checkpoint = resume(store, run, learner, crew)
     feed.resume(learner.images_seen)
     if leads and checkpoint:
-        runs.update(store, row, {**runs.at_checkpoint(run.config, checkpoint), **runs.outcome(store, run)})
+        runs.update(store, row, {**at_checkpoint(run.config, checkpoint), **runs.outcome(store, run)})
     if checkpoint and (worker.reports_at_once or learner.images_seen >= config.total_images):
         worker.report(checkpoint)  # it may have been cut off between that checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)

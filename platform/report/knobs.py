@@ -7,7 +7,7 @@ import pandas as pd
 import yaml
 
 from unlatent.platform.report.points import point_of
-from unlatent.platform.schemas import KNOBS
+from unlatent.platform.schemas import KNOBS, TRAINING
 
 VARIANT = "variant"  # a sweep's own name for settings that go together
 ALWAYS_NAMED = ("patch_size", "window", "attention")
@@ -25,10 +25,10 @@ def varying_knobs(trials: pd.DataFrame, budget: str | None) -> list[str]:
     """
     if trials[VARIANT].notna().all() and len(trials):
         alike = [group for _, group in trials.groupby(VARIANT)]
-        return [VARIANT, *dict.fromkeys(knob for group in alike for knob in differing(group, KNOBS))]
+        return [VARIANT, *dict.fromkeys(knob for group in alike for knob in differing(group, [*KNOBS, *TRAINING]))]
     named = ["seed"] if trials["point"].isna().all() else []
     hidden = {*ALWAYS_NAMED, *FOLLOWING, *(["total_images"] if budget == "training_gflops" else [])}
-    varying = [knob for knob in differing(trials, [*KNOBS, *named]) if knob not in hidden]
+    varying = [knob for knob in differing(trials, [*KNOBS, *TRAINING, *named]) if knob not in hidden]
     return [*varying, *(knob for knob in FOLLOWING if is_turned(trials, knob, varying))]
 
 

@@ -106,15 +106,15 @@ def test_settings_that_have_no_column_tell_points_apart_too(store):
     add_sweep(store, trials=4, seeds=2)
     for decay, fid in ((0.0, 20.0), (0.1, 19.0)):
         for seed in (0, 1):
-            config = f"train: {{weight_decay: {decay}, seed: {seed}, ema_decays: [0.99]}}"
+            config = f"train: {{dropped_clip_norm: {decay}, seed: {seed}, ema_decays: [0.99]}}"
             add_run(store, f"run-{decay}-{seed}", sweep="digits", point=str(decay), seed=seed, config=config)
             add_evaluation(store, f"run-{decay}-{seed}", fid=fid)
 
     sweep = read_sweep(store, "digits")
 
-    assert sweep.varying == ["weight_decay"]
-    assert [sweep.label(point) for point in records(sweep.points)] == ["p4/w4 weight_decay=0.1", "p4/w4 weight_decay=0"]
-    assert "weight_decay" not in pandas_lines(store, sweep)  # the table has no such column
+    assert sweep.varying == ["dropped_clip_norm"]
+    assert [sweep.label(point) for point in records(sweep.points)] == ["p4/w4 dropped_clip_norm=0.1", "p4/w4 dropped_clip_norm=0"]
+    assert "dropped_clip_norm" not in pandas_lines(store, sweep)  # the table has no such column
 
 
 @pytest.mark.parametrize(("first", "second", "varying"), [((4, 4), (4, 4), []), ((4, 4), (2, 4), ["attention_width"])])
