@@ -11,6 +11,7 @@ import torch
 
 from unlatent.platform import checkpoints, cluster, placement, runs, tables
 from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.config import Config, from_yaml, to_yaml
 from unlatent.platform.crew import join
 from unlatent.platform.datasets import open_dataset
@@ -72,9 +73,34 @@ def fit(run: Run, store: Store, need: placement.Need, work: Callable[[Settings],
     Raises TrainingFailedError with what a worker raised, or what Ray says of the failure.
     """
     import ray.train
-    from ray.train.torch import TorchConfig, TorchTrainer
 
     options = run.config.cluster
+    try:
+        launch(run.run_id, options, store, need, work, settings, options.max_failures)
+    except ray.train.TrainingFailedError as error:
+        row = tables.row(store, "runs", run.run_id)
+        if row and row["status"] == "running":
+            runs.end(store, row, "failed", last_line(error))
+        why = row["error"] if row and row["status"] == "failed" else None
+        raise TrainingFailedError(f"{run.run_id} failed: {why or last_line(error)}") from error
+
+
+def launch(
+    name: str,
+    options: ClusterConfig,
+    store: Store,
+    need: placement.Need,
+    work: Callable[[Settings], None],
+    settings: Settings,
+    max_failures: int,  # after which its workers are not started again; -1: they always are
+) -> None:
+    """A Ray Train run of that name: `work` in each worker, to its end.
+
+    Raises Ray's TrainingFailedError.
+    """
+    import ray.train
+    from ray.train.torch import TorchConfig, TorchTrainer
+
     trainer = TorchTrainer(
         work,
         train_loop_config=settings,
@@ -85,22 +111,15 @@ def fit(run: Run, store: Store, need: placement.Need, work: Callable[[Settings],
             resources_per_worker={"CPU": need.cpus, "GPU": need.gpus},
         ),
         run_config=ray.train.RunConfig(
-            name=run.run_id,
+            name=name,
             storage_path=store.inside("artifacts/ray"),
             storage_filesystem=store.files,
-            failure_config=ray.train.FailureConfig(max_failures=options.max_failures, controller_failure_limit=3),
+            failure_config=ray.train.FailureConfig(max_failures=max_failures, controller_failure_limit=3),
             logging_config=ray.train.LoggingConfig(log_level="INFO" if options.verbose else "ERROR"),
         ),
     )
-    try:
-        with ctrl_c_interrupts():
-            trainer.fit()
-    except ray.train.TrainingFailedError as error:
-        row = tables.row(store, "runs", run.run_id)
-        if row and row["status"] == "running":
-            runs.end(store, row, "failed", last_line(error))
-        why = row["error"] if row and row["status"] == "failed" else None
-        raise TrainingFailedError(f"{run.run_id} failed: {why or last_line(error)}") from error
+    with ctrl_c_interrupts():
+        trainer.fit()
 
 
 @contextlib.contextmanager

@@ -1,113 +1,131 @@
-"""A trial of several workers: a Ray Train run, held by the trial's process.
+"""A trial of several workers, which a crew of Ray Train's workers trains.
 
-Tune ends a trial by killing its process, and what a Ray Train run inside it had placed on the cluster would stay there.
-So the workers ask, where trials are compared, whether to go on: a trial that is stopped ends its Ray Train run first,
-and what it held is free before the next trial asks for it.
+Crews stay for the whole sweep, and train trial after trial: a Ray Train run of its own would cost each trial some ten
+seconds. It would also be killed with a trial that is stopped, and what it had placed on the cluster would stay there.
+So a trial's process holds no workers: it tells Ray Tune what the crew has measured, and the crew what Tune decides.
 """
 
-import asyncio
 import contextlib
-import functools
-import time
+import threading
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from unlatent.platform import placement, runs
+from unlatent.platform import placement, runs, tables
 from unlatent.platform.checkpoints import Checkpoint
-from unlatent.platform.ray_training import TrainingFailedError, fit, this_worker
-from unlatent.platform.training import PausedError, train
-from unlatent.platform.tuning.trial import Settings, task_of
-
-POLL_S = 0.1
-
-Told = dict[str, float]  # what a trial was measured at
-
-
-class Referee:
-    """An actor between a trial's first worker, which asks whether to go on, and its process, which knows from Tune."""
-
-    def __init__(self) -> None:
-        self.asked: list[Told] = []
-        self.verdicts: dict[str, asyncio.Future[bool]] = {}
-
-    async def ask(self, run_id: str, told: Told) -> bool:
-        """Whether to go on. Asked again, by workers that were started anew, it says the same."""
-        key = f"{run_id} {told['spent']}"
-        if key not in self.verdicts:
-            self.verdicts[key] = asyncio.get_running_loop().create_future()
-            self.asked.append(told)
-        return await asyncio.shield(self.verdicts[key])
-
-    async def take(self) -> list[Told]:
-        """What has been asked and not been taken yet."""
-        asked, self.asked = self.asked, []
-        return asked
-
-    async def answer(self, run_id: str, told: Told, goes_on: bool) -> None:
-        self.verdicts[f"{run_id} {told['spent']}"].set_result(goes_on)
+from unlatent.platform.cluster import ClusterConfig
+from unlatent.platform.devices import forget_earlier_work
+from unlatent.platform.ray_training import last_line, launch, this_worker
+from unlatent.platform.store import Store
+from unlatent.platform.training import PausedError, Worker, train
+from unlatent.platform.tuning.exchange import Exchange, News, Settings, Told
+from unlatent.platform.tuning.plan import Sweep
+from unlatent.platform.tuning.trial import task_of
 
 
-@functools.cache
-def referee() -> Any:
-    """The one of this process, for all its trials."""
-    import ray
+def run_crew_trial(settings: dict[str, Settings], exchange: Any) -> None:
+    """What Ray Tune runs: a trial of several workers, to its end or until it is stopped or is to wait.
 
-    return ray.remote(num_cpus=0)(Referee).remote()
-
-
-def run_crew_trial(settings: dict[str, Settings]) -> None:
-    """What Ray Tune runs: a trial of several workers, to its end or until it is stopped or is to wait."""
+    Raises RuntimeError where its workers failed.
+    """
     import ray
     from ray import tune
 
-    given = settings["trial"]
-    task, judge, stopped = task_of(given), referee(), None
-    need = placement.trial_need(task.run.config.cluster)
-    worker = {**given, "identity": task.run.identity, "referee": judge}
-    with ThreadPoolExecutor(1) as thread:
-        fitting = thread.submit(fit, task.run, task.store, need, train_in_crew, worker)
-        for told in questions(judge, fitting):
-            try:
-                tune.report(told)
-            except SystemExit as stop:  # how Tune ends a trial; its process is killed once this function has returned
-                stopped = stop
-            ray.get(judge.answer.remote(task.run.run_id, told, stopped is None))
-        with contextlib.suppress(TrainingFailedError):  # its row says so
-            fitting.result()
+    given, stopped = settings["trial"], None
+    run_id = given["run_id"]
+    ray.get(exchange.put.remote(run_id, given))
+    while not (news := wait_for_news(exchange, run_id)).ended:
+        try:
+            tune.report(news.told)
+        except SystemExit as stop:  # how Tune ends a trial; its process is killed once this function has returned
+            stopped = stop
+        ray.get(exchange.answer.remote(run_id, news.told, stopped is None))
     if stopped:
         raise stopped
+    if news.error:
+        row = tables.row(task_of(given).store, "runs", run_id)
+        raise RuntimeError(row["error"] if row and row["status"] == "failed" else news.error)
 
 
-def questions(judge: Any, fitting: "Future[None]") -> Iterator[Told]:
-    """What the workers ask, until they have ended."""
+def wait_for_news(exchange: Any, run_id: str) -> News:
     import ray
 
     while True:
-        ended = fitting.done()
-        yield from ray.get(judge.take.remote())
-        if ended:
-            return
-        time.sleep(POLL_S)
+        news: News | None = ray.get(exchange.news.remote(run_id))
+        if news:
+            return news
 
 
-def train_in_crew(settings: Settings) -> None:
-    """What each worker of such a trial runs."""
+@contextlib.contextmanager
+def crews(sweep: Sweep, number: int) -> Iterator[Any]:
+    """So many crews, and the exchange where they find their trials. At the end they end; what they held is free."""
     import ray
 
-    task, worker = task_of(settings), this_worker()
-    runs.require_identity(task.run, settings["identity"])
+    options, store = sweep.config.cluster, sweep.store
+    names = [f"{sweep.definition.name}-crew-{each}" for each in range(number)]
+    exchange = ray.remote(num_cpus=0)(Exchange).remote(names)
+    threads = [threading.Thread(target=crew, args=(each, options, store, exchange), daemon=True) for each in names]
+    for thread in threads:
+        thread.start()
+    try:
+        yield exchange
+    finally:
+        exchange.close.remote()
+    for thread in threads:
+        thread.join()
+    ray.kill(exchange)
+
+
+def crew(name: str, options: ClusterConfig, store: Store, exchange: Any) -> None:
+    """A Ray Train run that trains trials. Tune says how often a trial is tried, so workers are always started anew."""
+    import ray
+    import ray.train
+
+    told = {"crew": name, "exchange": exchange}
+    try:
+        launch(name, options, store, placement.trial_need(options), train_trials, told, max_failures=-1)
+    except ray.train.TrainingFailedError as error:
+        ray.get(exchange.lose.remote(name, last_line(error)))
+
+
+def train_trials(settings: Settings) -> None:
+    """What each worker of a crew runs."""
+    import ray
+
+    worker, exchange, crew = this_worker(), settings["exchange"], settings["crew"]
+    while True:
+        given = worker.crew.led(lambda: ray.get(exchange.next.remote(crew)))
+        if given is None:
+            return
+        if given:
+            forget_earlier_work()
+            train_trial(given, worker, exchange)
+            worker.crew.led(lambda: ray.get(exchange.end.remote(crew)))
+
+
+def train_trial(given: Settings, worker: Worker, exchange: Any) -> None:
+    """One trial, in each worker of a crew."""
+    import ray
+
+    task = task_of(given)
+    runs.require_identity(task.run, given["identity"])
+
+    def goes_on(told: Told) -> bool:
+        while True:
+            verdict: bool | None = ray.get(exchange.ask.remote(task.run.run_id, told))
+            if verdict is not None:
+                return verdict
 
     def ask(checkpoint: Checkpoint | None) -> type[BaseException] | None:
         """How the workers are to end, if they are."""
         told = task.measure(checkpoint)
-        if told is not None and not ray.get(settings["referee"].ask.remote(task.run.run_id, told)):
+        if told is not None and not goes_on(told):
             return SystemExit
         return PausedError if task.pauses(checkpoint) else None
 
     def report(checkpoint: Checkpoint | None) -> None:
-        if ending := worker.crew.led(lambda: ask(checkpoint)):
+        if ending := worker.crew.led(partial(ask, checkpoint)):
             raise ending
 
     asks_at_once = bool(task.budget.rungs)

@@ -4,8 +4,9 @@ What a scheduler and a search know follows from the tables. After the death of i
 from there, and goes on with the trials that were running.
 """
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from unlatent.platform import cluster, placement
@@ -13,7 +14,7 @@ from unlatent.platform.display import live_table, say, show_table
 from unlatent.platform.evaluation import require_measurable
 from unlatent.platform.ray_training import last_line
 from unlatent.platform.tracking.packages import require
-from unlatent.platform.tuning.crew_trial import run_crew_trial
+from unlatent.platform.tuning.crew_trial import crews, run_crew_trial
 from unlatent.platform.tuning.definition import describe, refuse_changed_definition
 from unlatent.platform.tuning.plan import Sweep, Trial, plan_sweep
 from unlatent.platform.tuning.population import Population
@@ -22,7 +23,7 @@ from unlatent.platform.tuning.rows import begin, finish, point_rows, settle
 from unlatent.platform.tuning.source import Listed, Source
 from unlatent.platform.tuning.trial import run_trial
 
-# What the process around a Ray Train run holds: something, as Tune wants it, but no CPU that a worker may need.
+# What a trial's process holds whose workers are a crew: something, as Tune wants it, but no CPU that these may need.
 HOLDER = {"cpu": 0, "memory": 1}
 
 
@@ -115,32 +116,41 @@ def run_trials(results: Results, source: Source, scheduler: Any, retry_failed: b
     from unlatent.platform.tuning.search import Listener, Search
 
     sweep, options = results.sweep, results.sweep.config.cluster
-    need = placement.trial_need(options)
-    if options.workers > 1:
-        work = tune.with_resources(run_crew_trial, HOLDER)
-    else:
-        work = tune.with_resources(run_trial, {"cpu": need.cpus, "gpu": need.gpus})
     waiting, listener = source.waiting(results, retry_failed), Listener(results)
-    tuner = tune.Tuner(
-        work,
-        tune_config=tune.TuneConfig(
-            search_alg=Search(sweep, waiting, source),
-            scheduler=scheduler,
-            num_samples=len(waiting) + source.left,
-            max_concurrent_trials=placement.concurrent_trials(options, sweep.definition.max_concurrent),
-            reuse_actors=True,  # 0.2 s a trial instead of 2
-            trial_dirname_creator=lambda trial: trial.trial_id,
-        ),
-        run_config=tune.RunConfig(
-            name=sweep.definition.name,
-            storage_path=sweep.store.inside("artifacts/ray"),
-            storage_filesystem=sweep.store.files,
-            verbose=0,
-            failure_config=tune.FailureConfig(max_failures=options.max_failures),
-            callbacks=[listener],
-        ),
+    number = len(waiting) + source.left
+    at_once = min(number, placement.concurrent_trials(options, sweep.definition.max_concurrent))
+    how = tune.TuneConfig(
+        search_alg=Search(sweep, waiting, source),
+        scheduler=scheduler,
+        num_samples=number,
+        max_concurrent_trials=at_once,
+        reuse_actors=True,  # 0.2 s a trial instead of 2
+        trial_dirname_creator=lambda trial: trial.trial_id,
+    )
+    where = tune.RunConfig(
+        name=sweep.definition.name,
+        storage_path=sweep.store.inside("artifacts/ray"),
+        storage_filesystem=sweep.store.files,
+        verbose=0,
+        failure_config=tune.FailureConfig(max_failures=options.max_failures),
+        callbacks=[listener],
     )
     with live_table(listener.rows, f"sweep {sweep.definition.name}"):
-        grid = tuner.fit()
+        with trainable(sweep, at_once) as work:
+            grid = tune.Tuner(work, tune_config=how, run_config=where).fit()
         errors = {result.config["trial"]["run_id"]: last_line(result.error) for result in grid if result.error}
-        settle(results, errors, stopped_by(scheduler))
+        settle(results, errors, stopped_by(scheduler))  # now that no worker writes a row any more
+
+
+@contextlib.contextmanager
+def trainable(sweep: Sweep, at_once: int) -> Iterator[Any]:
+    """What Ray Tune runs for a trial; where trials have several workers, with crews that train so many at once."""
+    from ray import tune
+
+    options = sweep.config.cluster
+    if options.workers == 1:
+        need = placement.trial_need(options)
+        yield tune.with_resources(run_trial, {"cpu": need.cpus, "gpu": need.gpus})
+        return
+    with crews(sweep, at_once) as exchange:
+        yield tune.with_resources(tune.with_parameters(run_crew_trial, exchange=exchange), HOLDER)

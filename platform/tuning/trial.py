@@ -1,12 +1,11 @@
 """What runs in a trial's process: the training loop, measured where trials are compared.
 
 One worker is the trial's process itself, which is used for trial after trial: 0.2 s each, where a Ray Train run in each
-costs seconds and some GB. Several workers are a Ray Train run; see `crew_trial`.
+costs seconds and some GB. For several workers see `crew_trial`.
 """
 
 import contextlib
 from dataclasses import dataclass
-from typing import Any
 
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import from_yaml, to_yaml
@@ -18,10 +17,9 @@ from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.training import PausedError, Worker, train
 from unlatent.platform.tuning.budget import Budget
+from unlatent.platform.tuning.exchange import Settings
 from unlatent.platform.tuning.plan import Sweep, Trial
 from unlatent.platform.tuning.space import COSTS
-
-Settings = dict[str, Any]  # of a trial, as Tune hands them to its process
 
 
 @dataclass(frozen=True)
@@ -62,6 +60,7 @@ def settings_of(sweep: Sweep, trial: Trial) -> Settings:
     return {
         "run_id": trial.run_id,
         "config": to_yaml(trial.run.config),
+        "identity": trial.run.identity,
         "sweep": definition.name,
         "variant": trial.run.variant,
         "budget": {"unit": budget.unit, "total": budget.total, "rungs": budget.rungs},

@@ -113,7 +113,10 @@ def test_settings_that_have_no_column_tell_points_apart_too(store):
     sweep = read_sweep(store, "digits")
 
     assert sweep.varying == ["dropped_clip_norm"]
-    assert [sweep.label(point) for point in records(sweep.points)] == ["p4/w4 dropped_clip_norm=0.1", "p4/w4 dropped_clip_norm=0"]
+    assert [sweep.label(point) for point in records(sweep.points)] == [
+        "p4/w4 dropped_clip_norm=0.1",
+        "p4/w4 dropped_clip_norm=0",
+    ]
     assert "dropped_clip_norm" not in pandas_lines(store, sweep)  # the table has no such column
 
 

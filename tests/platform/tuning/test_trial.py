@@ -1,9 +1,6 @@
-import asyncio
-
 import pytest
 
 from unlatent.platform.checkpoints import Checkpoint
-from unlatent.platform.tuning.crew_trial import Referee
 from unlatent.platform.tuning.trial import settings_of, task_of
 
 ASHA = "knobs: {train.learning_rate: [1.0e-3, 2.0e-3]}\nscheduler: asha\n"
@@ -34,16 +31,3 @@ def test_a_checkpoint_at_which_trials_are_not_compared_is_not_measured(plan, ima
     checkpoint = None if images is None else Checkpoint("nowhere", "run", images, (), {})
 
     assert task.measure(checkpoint) is None
-
-
-def test_workers_go_on_or_stop_as_the_trials_process_says_and_hear_the_same_again():
-    async def talk() -> list[bool]:
-        referee, told = Referee(), {"spent": 200.0, "fid": 3.0}
-        asking = [asyncio.ensure_future(referee.ask("a", told))]
-        await asyncio.sleep(0)
-        assert await referee.take() == [told] and await referee.take() == []
-        asking.append(asyncio.ensure_future(referee.ask("a", told)))  # by workers that were started anew meanwhile
-        await referee.answer("a", told, False)
-        return [*[await each for each in asking], await referee.ask("a", told)]
-
-    assert asyncio.run(talk()) == [False, False, False]
