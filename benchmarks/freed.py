@@ -1,10 +1,10 @@
-"""Whether what a Ray Train run holds is free again once the trial around it has been killed, and after how long.
+"""Whether the next trial of several workers finds room once a scheduler has stopped one, and after how long.
 
     python benchmarks/freed.py
 
-Ray Tune ends a trial by killing its process. A Ray Train run inside it has placed workers of its own; `plain` is such a
-run on a Ray without a dashboard, as a sweep on one machine would start it, and `unlatent` one on a Ray as our sweeps of
-several workers start it. Exit status: 0, ours are free; 1, they are not.
+Ray Tune ends a trial by killing its process. `plain` is a Ray Train run inside such a process, on a Ray without a
+dashboard: its workers stay where they were placed. `unlatent` is a sweep that stops one of its trials: its workers are
+a crew, which goes on with the next. Exit status: 0, it went on; 1, it did not.
 """
 
 import argparse
@@ -17,6 +17,23 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run by path
 
 CPUS = 2
+
+SWEEP = """
+knobs: {train.learning_rate: [1.0e-3, 1.0e-7, 2.0e-3]}
+scheduler: asha
+max_concurrent: 1
+overrides:
+  - model.width=16
+  - model.heads=2
+  - model.patch_depth=1
+  - model.pixel_depth=1
+  - train.total_images=512
+  - train.checkpoint_images=256
+  - train.log_images=256
+  - sampler.steps=2
+  - evaluation.samples=100
+  - cluster.workers=2
+"""
 
 
 def hold(folder: str) -> None:
@@ -57,19 +74,31 @@ class Holder:
         hold(folder)
 
 
-def measure(ours: bool, patience_s: float) -> float | None:
+def plain_s(patience_s: float) -> float | None:
     import ray
 
-    from unlatent.platform import cluster
-
-    if ours:
-        cluster.connect(cluster.ClusterConfig(cpus=CPUS), nested=True)
-    else:
-        ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    ray.init(address="local", num_cpus=CPUS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
     try:
         return freed_after_s(patience_s)
     finally:
-        cluster.disconnect()
+        ray.shutdown()
+
+
+def ours_s() -> float:
+    """Seconds from where a sweep's scheduler stopped a trial until the next one's workers were at work."""
+    from unlatent.platform import cluster, tables
+    from unlatent.platform.store import Store
+    from unlatent.platform.tuning.running import run_sweep
+
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "freed.yaml").write_text(SWEEP)
+        try:
+            run_sweep(f"{folder}/freed.yaml", [f"store={folder}/store", f"cluster.cpus={CPUS}"])
+        finally:
+            cluster.disconnect()
+        rows = tables.read(Store(f"{folder}/store"), "runs").sort_values("started_at")
+    stopped = list(rows["status"]).index("stopped_early")
+    return float((rows["started_at"].iloc[stopped + 1] - rows["ended_at"].iloc[stopped]).total_seconds())
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -77,13 +106,14 @@ def main(arguments: list[str] | None = None) -> int:
     made.add_argument("--patience", type=float, default=60, help="seconds; default: %(default)s")
     made.add_argument("--one", choices=("plain", "unlatent"), help="only one of them, in this process")
     asked = made.parse_args(arguments)
-    if asked.one:
-        after = measure(asked.one == "unlatent", asked.patience)
+    if asked.one == "plain":
+        after = plain_s(asked.patience)
         held = f"{CPUS} CPUs are held still, {asked.patience:g} s after"
-        print(
-            f"{asked.one:10} {held if after is None else f'{CPUS} CPUs are free {after:.1f} s after'} the trial's death"
-        )
-        return int(after is None)
+        print(f"plain     {held if after is None else f'{CPUS} CPUs are free {after:.1f} s after'} the trial's death")
+        return 0
+    if asked.one == "unlatent":
+        print(f"unlatent  the next trial's {CPUS} workers are at work {ours_s():.1f} s after a trial was stopped")
+        return 0
     command = [sys.executable, __file__, "--patience", str(asked.patience), "--one"]
     subprocess.run([*command, "plain"], check=False)
     return subprocess.run([*command, "unlatent"], check=False).returncode

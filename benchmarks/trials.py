@@ -4,9 +4,9 @@
     python benchmarks/trials.py --only leaks --trials 200
 
 `one` is a trial of one worker, in a process that is used for trial after trial; its baseline is the same runs, measured
-the same way, in a loop in one process. `crew` is a trial of two workers, a Ray Train run nested in it; its baseline is
-such a run under Ray Tune as Ray's manual has it, with workers that do nothing. `leaks` is what a trial's process holds
-after many. Exit status: 0 measured, 2 what was asked for cannot work.
+the same way, in a loop in one process. `crew` is a trial of two workers, which stay for trial after trial; its baseline
+is a Ray Train run in each, under Ray Tune as Ray's manual has it, with workers that do nothing. `leaks` is what a
+trial's process holds after many. Exit status: 0 measured, 2 what was asked for cannot work.
 """
 
 import argparse
@@ -184,7 +184,7 @@ def measure(asked: argparse.Namespace) -> None:
     if "crew" in asked.only:
         cluster.disconnect()
         bare = baseline("crew", asked.rounds // 2)
-        cluster.connect(ClusterConfig(cpus=2), nested=True)
+        cluster.connect(ClusterConfig(cpus=2))
         with tempfile.TemporaryDirectory() as folder:
             ours = beside_steps_s(sweep(Path(folder), asked.rounds // 2, "cluster.workers=2"))
         print(

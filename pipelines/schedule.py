@@ -122,8 +122,7 @@ class Schedule:
         """For a step that runs in a thread: here, as two threads that join at the same time would each start a Ray."""
         if ACTIONS[step.run].on_ray:
             config = self.execution.configs[step.name]
-            nested = step.run == "sweep" and config.cluster.workers > 1
-            cluster.connect(config.cluster, config.store, nested)
+            cluster.connect(config.cluster, config.store)
 
     def wait_for_one(self) -> None:
         if not self.running:

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -55,11 +54,10 @@ class ClusterConfig:
                 raise ValueError(f"cluster.{name}={getattr(self, name)} is not above 0")
 
 
-def connect(config: ClusterConfig, store: str | None = None, nested: bool = False) -> None:
+def connect(config: ClusterConfig, store: str | None = None) -> None:
     """Starts or joins Ray, unless this process already has.
 
-    Every node of a running cluster must see the `store`. With `nested`, trials may hold Ray Train runs: what these held
-    is free when their trial dies by way of the dashboard's API, which is started, or named, for it.
+    Every node of a running cluster must see the `store`.
 
     Raises ValueError, in one line, for a cluster that can't be joined or whose nodes can't do the work.
     """
@@ -78,39 +76,22 @@ def connect(config: ClusterConfig, store: str | None = None, nested: bool = Fals
         return
     quiet: dict[str, Any] = {} if config.verbose else {"log_to_driver": False, "logging_level": "ERROR"}
     if config.address:
-        join(config, store, nested, quiet)
+        join(config, store, quiet)
     else:
         # without the address, a Ray that happens to run on this machine would be joined
-        own: dict[str, Any] = {"address": "local", **(with_dashboard() if nested else {"include_dashboard": False})}
-        ray.init(num_cpus=config.cpus, object_store_memory=256 << 20, **own, **quiet)
+        own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 256 << 20}
+        ray.init(num_cpus=config.cpus, **own, **quiet)
     stop_on_sigterm()  # Ray has put a handler of its own there, which aborts
 
 
-def with_dashboard() -> dict[str, Any]:
-    """A dashboard of this Ray's own, named to all of its processes: they would not choose between two on a machine."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    return {"include_dashboard": True, "dashboard_port": port, "runtime_env": named(f"127.0.0.1:{port}")}
-
-
-def named(dashboard: str) -> dict[str, Any]:
-    """The runtime environment that tells processes of their dashboard."""
-    return {"env_vars": {"RAY_API_SERVER_ADDRESS": f"http://{dashboard}"}}
-
-
-def join(config: ClusterConfig, store: str | None, nested: bool, quiet: dict[str, Any]) -> None:
+def join(config: ClusterConfig, store: str | None, quiet: dict[str, Any]) -> None:
     """Joins a running cluster, whose nodes get the package as it runs here."""
     import ray
 
     assert config.address
     address = joining.find_cluster(config.address)
     with tempfile.TemporaryDirectory() as folder:  # Ray has taken the wheel when `init` returns
-        environment = package(Path(folder))
-        found = ray.init(address=address, runtime_env=environment, **quiet)
-        if nested and found.dashboard_url:  # known only now, and told only to what joins
-            ray.shutdown()
-            ray.init(address=address, runtime_env={**environment, **named(found.dashboard_url)}, **quiet)
+        ray.init(address=address, runtime_env=package(Path(folder)), **quiet)
     try:
         nodes.require_fit()
         if store:

@@ -47,7 +47,7 @@ def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -
     runs_any = bool(source.waiting(results, retry_failed)) or source.left > 0
     if runs_any:
         options = sweep.config.cluster
-        cluster.connect(options, sweep.config.store, nested=options.workers > 1)
+        cluster.connect(options, sweep.config.store)
         placement.require("a trial", options.workers, placement.trial_need(options))
     row = begin(sweep)
     if runs_any:

@@ -31,7 +31,7 @@ overrides:
 
 @pytest.fixture(scope="module", autouse=True)
 def ray_cluster():
-    cluster.connect(ClusterConfig(cpus=2), nested=True)
+    cluster.connect(ClusterConfig(cpus=2))
     yield
     cluster.disconnect()
 
