@@ -25,6 +25,7 @@ class ClusterConfig:
     gpus_per_worker: float = 0
     cpus_per_trial: float = 1
     gpus_per_trial: float = 0
+    grows: bool = False  # an autoscaler adds nodes for what has no room: it is asked for, and waited for without limit
     max_failures: int = 2  # restarts of a training run whose worker dies
     verbose: bool = False  # Ray's own messages too
 
@@ -44,6 +45,8 @@ class ClusterConfig:
                 f"cluster.address={self.address} is no host:port; training and sweeps are driven from a node of the "
                 "cluster and not over ray://, or sent there with `ray job submit`"
             )
+        if self.grows and not self.address:
+            raise ValueError("cluster.grows=true: a Ray of this machine gets no nodes; cluster.address names a cluster")
         if self.min_workers is not None and not 1 <= self.min_workers <= self.workers:
             raise ValueError(f"cluster.min_workers={self.min_workers} is not in 1 … cluster.workers={self.workers}")
         for name, least in (("workers", 1), ("max_failures", 0), ("gpus_per_worker", 0), ("gpus_per_trial", 0)):

@@ -39,10 +39,10 @@ def places(need: Need) -> int:
     return sum(need.places_on(node) for node in nodes())
 
 
-def require(what: str, workers: int, need: Need) -> None:
-    """Raises ValueError, with the arithmetic, for what this cluster could never place."""
+def require(what: str, workers: int, need: Need, grows: bool = False) -> None:
+    """Raises ValueError, with the arithmetic, for what this cluster could never place; nothing if it grows."""
     found = places(need)
-    if found >= workers:
+    if found >= workers or grows:
         return
     kinds = Counter((node.get("CPU", 0), node.get("GPU", 0), need.places_on(node)) for node in nodes())
     rooms = [
@@ -71,6 +71,13 @@ def trial_need(config: ClusterConfig) -> Need:
 
 
 def concurrent_trials(config: ClusterConfig, most: int | None) -> int:
-    """How many of a sweep's trials run at once: as many as the cluster holds, and no more than `most`."""
+    """How many of a sweep's trials run at once: as many as the cluster holds, and no more than `most`.
+
+    Raises ValueError for a cluster that grows, where nobody says how many that may be.
+    """
+    if config.grows:
+        if most is None:
+            raise ValueError("cluster.grows=true needs sweep.max_concurrent: for how many trials nodes are asked for")
+        return most
     room = places(trial_need(config)) // config.workers
     return room if most is None else min(room, most)

@@ -75,7 +75,7 @@ def measure_on_ray(config: Config) -> list[dict[str, Any]]:
 
     cluster.connect(config.cluster, config.store)
     need = placement.worker_need(config.cluster)
-    placement.require("measuring", 1, need)
+    placement.require("measuring", 1, need, config.cluster.grows)
     rows = ray.get(ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)(measure).remote(config))
     tables.append(Store(config.store), "rates", rows)
     return rows

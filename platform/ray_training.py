@@ -39,7 +39,7 @@ def train_on_ray(config: Config) -> str:
     say_start(store, run)
     cluster.connect(config.cluster, config.store)
     need = placement.worker_need(config.cluster)
-    placement.require("training", config.cluster.worker_counts[0], need)
+    placement.require("training", config.cluster.worker_counts[0], need, config.cluster.grows)
     with training_bar(store, run.run_id):
         fit(run, store, need, train_worker, {"config": to_yaml(config), "identity": run.identity})
     row = runs.find(store, run.run_id)
@@ -114,7 +114,9 @@ def launch(
             name=name,
             storage_path=store.inside("artifacts/ray"),
             storage_filesystem=store.files,
-            failure_config=ray.train.FailureConfig(max_failures=max_failures, controller_failure_limit=3),
+            failure_config=ray.train.FailureConfig(
+                max_failures=max_failures, controller_failure_limit=-1 if options.grows else 3
+            ),
             logging_config=ray.train.LoggingConfig(log_level="INFO" if options.verbose else "ERROR"),
         ),
     )

@@ -53,7 +53,7 @@ def roll_out(config: Config, choice: Choice) -> str:
     checkpoint = checkpoints.find(store, choice.path)
     checkpoints.verify(store, checkpoint)
     cluster.connect(config.cluster, config.store)
-    placement.require("the endpoint", 1, placement.Need(config.serve.cpus, config.serve.gpus))
+    placement.require("the endpoint", 1, placement.Need(config.serve.cpus, config.serve.gpus), config.cluster.grows)
     row = deployment_row(checkpoint, choice)
     try:
         url = deployment.start(config.serve, store, choice.path)

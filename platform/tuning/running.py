@@ -48,7 +48,8 @@ def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -
     if runs_any:
         options = sweep.config.cluster
         cluster.connect(options, sweep.config.store)
-        placement.require("a trial", options.workers, placement.trial_need(options))
+        placement.require("a trial", options.workers, placement.trial_need(options), options.grows)
+        placement.concurrent_trials(options, sweep.definition.max_concurrent)  # raises where nobody limits them
     row = begin(sweep)
     if runs_any:
         settle(results, {}, stopped_by(scheduler))  # of an execution that died before it could

@@ -45,6 +45,16 @@ def test_a_worker_must_fit_on_one_node(cluster):
     )
 
 
+def test_a_cluster_that_grows_refuses_nothing_and_is_told_how_many_trials_to_make_room_for(cluster):
+    cluster({"CPU": 0})
+    growing = ClusterConfig(address="auto", grows=True)
+
+    placement.require("a trial", 1, Need(1, 2), growing.grows)
+    assert placement.concurrent_trials(growing, 8) == 8
+    with pytest.raises(ValueError, match=r"cluster.grows=true needs sweep.max_concurrent"):
+        placement.concurrent_trials(growing, None)
+
+
 def test_as_many_trials_run_at_once_as_the_cluster_holds(cluster):
     cluster({"CPU": 8, "GPU": 4}, {"CPU": 8, "GPU": 3})
 
