@@ -93,6 +93,24 @@ def test_a_sweep_that_loses_a_node_ends_with_every_trial_succeeded_and_repeats_n
     assert [sorted(seen) for _, seen in steps] == [[1024, 2048, 3072]] * 4
 
 
+def test_on_a_cluster_that_grows_a_sweep_waits_for_the_nodes_that_it_asks_for(store, smallest, nodes, tmp_path):
+    (tmp_path / "rates.yaml").write_text("knobs: {train.learning_rate: [1.0e-2]}\nmax_concurrent: 1")
+    command = [sys.executable, "-m", "unlatent.pipelines", "sweep", str(tmp_path / "rates.yaml"), *smallest]
+    asked = ["cluster.grows=true", "cluster.cpus_per_trial=2", "evaluation.samples=100"]
+    sweeping = subprocess.Popen([*command, *asked, f"store={store.root}", f"cluster.address={nodes.address}"])
+
+    while tables.read(store, "sweeps").empty:
+        assert sweeping.poll() is None, "ended before it had begun"
+        time.sleep(0.1)
+    time.sleep(5)  # in which a trial would have begun
+    assert tables.read(store, "runs").empty
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as own:
+        nodes.add_node(num_cpus=2, temp_dir=own)
+
+        assert sweeping.wait() == 0
+    assert list(tables.read(store, "runs")["status"]) == ["succeeded"]
+
+
 def ended(store) -> dict[str, object]:
     """When each trial that is done came to its end."""
     rows = tables.read(store, "runs")
