@@ -71,6 +71,7 @@ def connect(config: ClusterConfig, store: str | None = None) -> None:
     os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")  # on Ctrl-C it would end as if all were well
     os.environ.setdefault("TUNE_DISABLE_STRICT_METRIC_CHECKING", "1")  # a trial that diverged has no metric
     os.environ.setdefault("RAY_DEFAULT_PYTHON_VERSION_MATCH_LEVEL", "minor")  # as pickles and wheels are matched
+    os.environ.setdefault("TUNE_FUNCTION_THREAD_TIMEOUT_S", "600")  # for a trial to stop; 2 s fail the next
     os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")  # the other output cannot be silenced
     os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # our tables are the record
     import ray

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch.distributed
 
 Result = TypeVar("Result")
+
+LONGEST_WAIT = timedelta(days=7)  # of all for one who does something alone, as measure a checkpoint
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,7 @@ def join(rank: int, world: int) -> Crew:
     """The processes of torch's process group. They talk over a group of their own, so that two may talk at once."""
     if world == 1:
         return ALONE
-    group = torch.distributed.new_group(backend="gloo")
+    group = torch.distributed.new_group(backend="gloo", timeout=LONGEST_WAIT)
 
     def gather(said: Any) -> list[Any]:
         heard: list[Any] = [None] * world

@@ -166,8 +166,10 @@ def evaluate_checkpoint(
     return rows
 
 
-def require_measurable(store: Store, dataset: Dataset, config: EvaluationConfig) -> None:
-    """Raises ValueError, before anything is trained, where no checkpoint of this data set could be measured."""
+def require_measurable(store: Store, dataset: Dataset, config: EvaluationConfig, asked: list[str]) -> None:
+    """Raises ValueError, before anything is trained, where no checkpoint could be measured for what is asked."""
+    if config.extractor == "inception" and "class_agreement" in asked:
+        raise ValueError("class_agreement is told by a classifier, and evaluation.extractor=inception has none")
     extractor = prepare_extractor(store, dataset, config)
     images = dataset.train.read([0])
     features, _ = extractor.network(images)

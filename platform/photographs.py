@@ -6,15 +6,16 @@ from PIL import Image
 
 CLASSES = ["astronaut", "brick", "cat", "coffee", "galaxies", "grass", "gravel", "motorcycle", "retina", "rocket"]
 CHANNELS = 3
-LARGEST_IMAGE = 64  # pixels on a side, up to which no photograph is enlarged
+SMALLEST_IMAGE, LARGEST_IMAGE = 32, 64  # pixels on a side: below, crops repeat; above, photographs are enlarged
 CROPS_A_SIDE = 4  # fit into the shorter side of a photograph as it is scaled
 ROWS, COLUMNS, HELD_OUT_COLUMNS = 25, 16, 4  # of positions of a photograph's crops
 
 
 def require_image_size(image_size: int) -> None:
-    """Raises ValueError for crops that a photograph would have to be enlarged for."""
-    if image_size > LARGEST_IMAGE:
-        raise ValueError(f"data.image_size={image_size}: photographs are crops of up to {LARGEST_IMAGE} pixels")
+    """Raises ValueError for crops that a photograph has not enough places for, or not enough pixels."""
+    if not SMALLEST_IMAGE <= image_size <= LARGEST_IMAGE:
+        asked = f"data.image_size={image_size}"
+        raise ValueError(f"{asked}: photographs are crops of {SMALLEST_IMAGE} to {LARGEST_IMAGE} pixels")
 
 
 def load(image_size: int) -> tuple[NDArray[np.uint8], NDArray[np.int64], NDArray[np.bool_]]:

@@ -18,13 +18,13 @@ class Need:
 
     def places_on(self, node: dict[str, float]) -> int:
         """How many such workers fit on a node; a part of a GPU is a part of one GPU."""
-        fit = [int(node.get("CPU", 0) / self.cpus + 1e-9)] if self.cpus else []
+        fit = [int(node.get("CPU", 0) / self.cpus + 1e-9)]
         gpus = int(node.get("GPU", 0))
         if self.gpus >= 1:
             fit.append(int(gpus / self.gpus))
         elif self.gpus:
             fit.append(gpus * int(1 / self.gpus + 1e-9))
-        return min(fit, default=1)
+        return min(fit)
 
 
 def nodes() -> list[dict[str, float]]:
@@ -58,7 +58,7 @@ def worker_need(config: ClusterConfig) -> Need:
         return Need(config.cpus_per_worker, config.gpus_per_worker)
     most = int(max(node.get("CPU", 0) for node in nodes()))
     for cpus in range(most, 1, -1):
-        if places(Need(cpus)) >= config.workers:
+        if places(Need(cpus, config.gpus_per_worker)) >= config.workers:
             return Need(cpus, config.gpus_per_worker)
     return Need(1, config.gpus_per_worker)
 

@@ -166,8 +166,10 @@ def this_worker() -> Worker:
 
     context = ray.train.get_context()
     torch.set_float32_matmul_precision("high")
+    rank, world = context.get_world_rank(), context.get_world_size()
     return Worker(
-        crew=join(context.get_world_rank(), context.get_world_size()),
+        crew=join(rank, world),
+        writers=join(rank, world),
         device=ray.train.torch.get_device(),
         wrap=ray.train.torch.prepare_model,
     )

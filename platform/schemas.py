@@ -132,8 +132,11 @@ EVENTS: Columns = {
     "run_id": (TEXT, ""),
     "images_seen": (WHOLE, "after the step that it is about"),
     "step": (WHOLE, ""),
-    "event": (TEXT, "step_skipped, or rolled_back to the last checkpoint at a lower rate"),
-    "reason": (TEXT, "non_finite or spike: a gradient that is not finite, or far above the typical one"),
+    "event": (
+        TEXT,
+        "step_skipped; rolled_back to the last checkpoint at a lower rate; a scheduler's stopped or went_on",
+    ),
+    "reason": (TEXT, "non_finite or spike, of a gradient: not finite, or far above the typical one; what was compared"),
     "grad_norm": (REAL, "of that step, global, before clipping"),
     "logged_at": (TIME, ""),
 }

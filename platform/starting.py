@@ -1,11 +1,14 @@
 """Training that begins at another run's checkpoint: with its weights, as 512² does with those of 256², or all of it."""
 
 from dataclasses import asdict, replace
+from typing import Any
 
 import yaml
 
+from unlatent.models.alignment import AlignmentConfig
 from unlatent.models.config import PixelTransformerConfig, config_from
 from unlatent.platform import checkpoints
+from unlatent.platform.averages import decays
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.filling import fill
 from unlatent.platform.learner import Learner
@@ -29,20 +32,26 @@ def find_start(store: Store, run: Run) -> Checkpoint | None:
     if path is None:
         return None
     checkpoint, saved = open_checkpoint(store, "train.start", path)
-    require_network("train.start", path, network, replace(saved, image_size=network.image_size))
+    require_network("train.start", path, network, replace(config_from(saved["model"]), image_size=network.image_size))
     return checkpoint
 
 
 def find_fork(store: Store, run: Run) -> Checkpoint | None:
     """The checkpoint from which a run goes on, if it is a fork.
 
-    Raises ValueError where there is none, it is damaged, of another network, or at the run's end.
+    Raises ValueError where there is none, it is damaged, of another network, at the run's end, or does not keep what
+    the run goes on with.
     """
-    path, end = run.config.train.fork, run.config.train.total_images
+    train = run.config.train
+    path, end = train.fork, train.total_images
     if path is None:
         return None
     checkpoint, saved = open_checkpoint(store, "train.fork", path)
-    require_network("train.fork", path, run.config.model, saved)
+    require_network("train.fork", path, run.config.model, config_from(saved["model"]))
+    if missing := sorted(decays(train).keys() - set(checkpoint.kinds)):
+        raise ValueError(f"train.fork={path} keeps no average {missing[0]}; train.ema_decays as there would do")
+    if train.alignment.active != AlignmentConfig(**saved["train"]["alignment"]).active:
+        raise ValueError(f"train.fork={path}: train.alignment is of a whole run; as there would do")
     if path != checkpoints.path_of(checkpoint.run_id, checkpoint.images_seen):
         raise ValueError(f"train.fork={path} is a copy; the run {checkpoint.run_id} wrote it elsewhere")
     if checkpoint.images_seen >= end:
@@ -51,14 +60,14 @@ def find_fork(store: Store, run: Run) -> Checkpoint | None:
     return checkpoint
 
 
-def open_checkpoint(store: Store, setting: str, path: str) -> tuple[Checkpoint, PixelTransformerConfig]:
-    """A whole checkpoint, and the network that it is of."""
+def open_checkpoint(store: Store, setting: str, path: str) -> tuple[Checkpoint, dict[str, Any]]:
+    """A whole checkpoint, and the config of its run."""
     try:
         checkpoint = checkpoints.find(store, path)
         checkpoints.verify(store, checkpoint)
     except ValueError as error:
         raise ValueError(f"{setting}={path}: {error}") from None
-    return checkpoint, config_from(yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))["model"])
+    return checkpoint, yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))
 
 
 def require_network(setting: str, path: str, network: PixelTransformerConfig, saved: PixelTransformerConfig) -> None:

@@ -21,7 +21,7 @@ from unlatent.platform.batches import batches
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config_columns import at_checkpoint
-from unlatent.platform.crew import ALONE, Crew, join
+from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.devices import device_name, local_device, mesh_of_all
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
@@ -39,6 +39,7 @@ class Worker:
     """One of the processes that train a run together, and how it tells what it has done."""
 
     crew: Crew = ALONE
+    writers: Crew = ALONE  # the same processes, where they write a checkpoint while training goes on
     device: torch.device = field(default_factory=local_device)
     wrap: Callable[[nn.Module], nn.Module] = lambda network: network  # for data-parallel gradients
     report: Report = lambda checkpoint: None  # called on every rank, once for a checkpoint that is whole
@@ -62,11 +63,10 @@ def train(run: Run, store: Store, worker: Worker) -> None:
                 break
             except RollBackError:
                 rollbacks += 1
-    except SystemExit:  # how Ray Tune ends a trial: one that its scheduler has stopped, or one at the end of its budget
+    except SystemExit:  # how Ray Tune ends a trial that its scheduler has stopped
         if leads:
             feed.close(True)
-            ended = row["images_seen"] >= run.config.train.total_images
-            runs.end(store, row, "succeeded" if ended else "stopped_early")
+            runs.end(store, row, "stopped_early")
         raise
     except PausedError:
         if leads:
@@ -103,7 +103,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     order = split.order(config.seed, config.batch_size)
     source = batches(split, order, positions, crew.rank, crew.world, run.config.data.decoders)
     log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker), crew)
-    writers = join(crew.rank, crew.world) if sharded else ALONE  # who writes a checkpoint, while training goes on
+    writers = worker.writers if sharded else ALONE
 
     with CheckpointWriter(worker.report) as writer:
         for images, labels in log.timed(source):

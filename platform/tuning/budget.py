@@ -79,6 +79,18 @@ def require_sources(definition: SweepConfig, train: TrainConfig, first: float) -
         )
 
 
+def require_rungs(budget: Budget, train: TrainConfig) -> None:
+    """Raises ValueError for a rung at which no checkpoint is, for no batch ends there."""
+    for rung in budget.rungs:
+        images = budget.images(train, rung)
+        if budget.spent(train, images) != rung:
+            raise ValueError(
+                f"the rung at {budget.said(rung)} cannot be told from the next: after the batch that reaches it, "
+                f"{images:,} of {train.total_images:,} images have been seen; rungs of whole batches would do "
+                f"(train.batch_size={train.batch_size})"
+            )
+
+
 def first_rung(definition: SweepConfig, train: TrainConfig) -> float:
     if definition.total_gflops:
         if definition.rung_gflops is None:

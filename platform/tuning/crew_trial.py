@@ -12,7 +12,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from unlatent.platform import placement, runs, tables
+from unlatent.platform import placement
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.devices import forget_earlier_work
@@ -38,14 +38,13 @@ def run_crew_trial(settings: dict[str, Settings], exchange: Any) -> None:
     while not (news := wait_for_news(exchange, run_id)).ended:
         try:
             tune.report(news.told)
-        except SystemExit as stop:  # how Tune ends a trial; its process is killed once this function has returned
+        except SystemExit as stop:  # how Tune ends a trial; it waits until this function has returned
             stopped = stop
         ray.get(exchange.answer.remote(run_id, news.told, stopped is None))
     if stopped:
         raise stopped
     if news.error:
-        row = tables.row(task_of(given).store, "runs", run_id)
-        raise RuntimeError(row["error"] if row and row["status"] == "failed" else news.error)
+        raise RuntimeError(news.error)
 
 
 def wait_for_news(exchange: Any, run_id: str) -> News:
@@ -58,35 +57,53 @@ def wait_for_news(exchange: Any, run_id: str) -> News:
 
 
 @contextlib.contextmanager
-def crews(sweep: Sweep, number: int) -> Iterator[Any]:
-    """So many crews, and the exchange where they find their trials. At the end they end; what they held is free."""
+def crews(sweep: Sweep, at_once: int, trials: int) -> Iterator[Any]:
+    """So many crews, and the exchange where they find their trials. At the end they end; what they held is free.
+
+    Raises RuntimeError where the crews were lost, not the trials.
+    """
     import ray
 
-    options, store = sweep.config.cluster, sweep.store
-    names = [f"{sweep.definition.name}-crew-{each}" for each in range(number)]
-    exchange = ray.remote(num_cpus=0)(Exchange).remote(names)
-    threads = [threading.Thread(target=crew, args=(each, options, store, exchange), daemon=True) for each in names]
-    for thread in threads:
-        thread.start()
+    options = sweep.config.cluster
+    names = [f"{sweep.definition.name}-crew-{each}" for each in range(at_once)]
+    exchange = exchange_for(names, options)
+    failures = trials * (1 + options.max_failures)  # of a crew: workers that die with every trial are started anew
+    threads = {}
+    for name in names:
+        threads[name] = threading.Thread(
+            target=crew, args=(name, options, sweep.store, exchange, failures), daemon=True
+        )
+        threads[name].start()
     try:
         yield exchange
+        why = ray.get(exchange.why_lost.remote())
     finally:
-        exchange.close.remote()
-    for thread in threads:
-        thread.join()
-    ray.kill(exchange)
+        begun = exchange.close.remote()
+    for name in ray.get(begun):  # one that never found room waits for it still, and ends with this process
+        threads[name].join()
+    if why:
+        raise RuntimeError(f"sweep {sweep.definition.name}: no workers are left: {why}; the same command goes on")
 
 
-def crew(name: str, options: ClusterConfig, store: Store, exchange: Any) -> None:
-    """A Ray Train run that trains trials. Tune says how often a trial is tried, so workers are always started anew."""
+def exchange_for(crews: list[str], options: ClusterConfig) -> Any:
+    """An exchange, on this node: it goes when the sweep goes."""
     import ray
-    import ray.train
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(Exchange).remote(crews, options.max_failures)
+
+
+def crew(name: str, options: ClusterConfig, store: Store, exchange: Any, failures: int) -> None:
+    """A Ray Train run that trains trials, in a thread of the sweep's process."""
+    import ray
 
     told = {"crew": name, "exchange": exchange}
     try:
-        launch(name, options, store, placement.trial_need(options), train_trials, told, max_failures=-1)
-    except ray.train.TrainingFailedError as error:
-        ray.get(exchange.lose.remote(name, last_line(error)))
+        launch(name, options, store, placement.trial_need(options), train_trials, told, failures)
+    except Exception as error:  # whatever it is, trials wait for this crew
+        with contextlib.suppress(ray.exceptions.RayError):  # of a sweep that has ended
+            ray.get(exchange.lose.remote(name, last_line(error)))
 
 
 def train_trials(settings: Settings) -> None:
@@ -100,7 +117,11 @@ def train_trials(settings: Settings) -> None:
             return
         if given:
             forget_earlier_work()
-            train_trial(given, worker, exchange)
+            try:
+                train_trial(given, worker, exchange)
+            except Exception as error:
+                ray.get(exchange.end.remote(crew, f"{type(error).__name__}: {error}"))
+                raise
             worker.crew.led(lambda: ray.get(exchange.end.remote(crew)))
 
 
@@ -109,16 +130,17 @@ def train_trial(given: Settings, worker: Worker, exchange: Any) -> None:
     import ray
 
     task = task_of(given)
-    runs.require_identity(task.run, given["identity"])
+    run_id = task.run.run_id
 
     def goes_on(told: Told) -> bool:
         while True:
-            verdict: bool | None = ray.get(exchange.ask.remote(task.run.run_id, told))
+            verdict: bool | None = ray.get(exchange.ask.remote(run_id, told))
             if verdict is not None:
                 return verdict
 
     def ask(checkpoint: Checkpoint | None) -> type[BaseException] | None:
         """How the workers are to end, if they are."""
+        ray.get(exchange.require_open.remote(run_id))
         told = task.measure(checkpoint)
         if told is not None and not goes_on(told):
             return SystemExit

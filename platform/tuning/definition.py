@@ -9,6 +9,7 @@ import yaml
 
 from unlatent.platform import tables
 from unlatent.platform.tuning.plan import Sweep
+from unlatent.platform.tuning.space import replaced
 
 OUTSIDE = {"max_concurrent", "question"}  # of a definition, what decides nothing
 
@@ -67,7 +68,7 @@ def describe(sweep: Sweep) -> list[str]:
         unit = budget.unit.replace("_gflops", " GFLOPs")
         what = f"1 in {definition.reduction} goes on"
         if sweep.is_population:
-            quarter = len(sweep.candidates) // 4
+            quarter = replaced(len(sweep.candidates))
             what = f"forks of the best {quarter} replace the worst {quarter}, under settings near theirs"
         lines.append(f"trials are compared at equal {unit}: at {rungs}; {what}")
     return lines

@@ -7,16 +7,17 @@ import numpy as np
 from ray.tune.schedulers import AsyncHyperBandScheduler, TrialScheduler
 
 from unlatent.platform.tuning.budget import Budget, Measured
+from unlatent.platform.tuning.decisions import Decision, Decisions
 from unlatent.platform.tuning.space import SweepConfig
 
 
 class Halving(AsyncHyperBandScheduler):
     """ASHA over trials that are known by their runs' ids, and not by those that Tune draws for each of its executions.
 
-    Its state is what it was told: `recall` tells it again, out of the tables, after its process has died.
+    Its state is what it was told, and what it decided: both are in the tables, and `recall` tells it again.
     """
 
-    def __init__(self, definition: SweepConfig, budget: Budget) -> None:
+    def __init__(self, definition: SweepConfig, budget: Budget, decisions: Decisions) -> None:
         super().__init__(
             time_attr="spent",
             metric=definition.metric,
@@ -25,7 +26,7 @@ class Halving(AsyncHyperBandScheduler):
             grace_period=budget.rungs[0],
             reduction_factor=definition.reduction,
         )
-        self.definition, self.budget = definition, budget
+        self.definition, self.budget, self.decisions = definition, budget, decisions
         self.heard: list[Measured] = []
         self.stopped: dict[str, str] = {}  # run_id -> why
 
@@ -39,14 +40,21 @@ class Halving(AsyncHyperBandScheduler):
     def decide(self, controller: Any, trial: Any, measured: Measured) -> str:
         """What becomes of a trial; told the same twice, it says the same again."""
         if measured not in self.heard:
-            reason = self.reason(measured)
+            before, reason = self.decisions.of(measured), self.reason(measured)
             told = {"spent": measured.spent, self.definition.metric: measured.value}
             worse = super().on_trial_result(controller, trial, told) == TrialScheduler.STOP
-            if worse and measured.spent < self.budget.total:
-                self.stopped[measured.run_id] = reason
+            decision = before or Decision(worse, reason)
+            if measured.spent < self.budget.total:
+                self.settle(measured, decision, known=before is not None)
             self.heard.append(measured)
-        ends = measured.spent >= self.budget.total or measured.run_id in self.stopped
-        return TrialScheduler.STOP if ends else TrialScheduler.CONTINUE
+        return TrialScheduler.STOP if measured.run_id in self.stopped else TrialScheduler.CONTINUE
+
+    def settle(self, measured: Measured, decision: Decision, known: bool) -> None:
+        """At its end a trial is not stopped: it ends by itself."""
+        if not known:
+            self.decisions.keep(measured, decision)
+        if decision.stops:
+            self.stopped[measured.run_id] = decision.reason
 
     def reason(self, measured: Measured) -> str:
         """Why a trial would be stopped: its value, and the one that it was to reach."""

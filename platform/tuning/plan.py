@@ -12,7 +12,16 @@ from unlatent.platform.runs import Run, fitted, plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.tuning.budget import Budget, budget_of, within
 from unlatent.platform.tuning.ranges import Range
-from unlatent.platform.tuning.space import VARIANT, Point, SweepConfig, broken_condition, combinations, overrides_of
+from unlatent.platform.tuning.space import (
+    COSTS,
+    VARIANT,
+    Point,
+    SweepConfig,
+    broken_condition,
+    combinations,
+    overrides_of,
+    replaced,
+)
 
 MOST_DRAWS = 100  # for each point of a random search, before it is said that there are no more
 
@@ -76,11 +85,18 @@ class Sweep:
     def planned(self) -> int:
         """How many trials there are to be; of a population, if none fails."""
         points = planned_points(self.definition, self.working)
-        return points * self.definition.seeds + points // 4 * (len(self.budget.rungs) if self.is_population else 0)
+        forks = replaced(points) * len(self.budget.rungs) if self.is_population else 0
+        return points * self.definition.seeds + forks
 
     @property
     def is_population(self) -> bool:
         return self.definition.scheduler == "pbt"
+
+    @property
+    def metrics(self) -> list[str]:
+        """What trials are measured for: the objective, and the second one where that is a metric."""
+        second = self.definition.against
+        return [self.definition.metric, *([second] if second and second not in COSTS else [])]
 
     def trials_of(self, candidate: Candidate) -> list[Trial]:
         """A trial for each seed."""

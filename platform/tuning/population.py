@@ -14,11 +14,13 @@ from dataclasses import replace
 from typing import Any
 
 from unlatent.platform import checkpoints, runs, tables
+from unlatent.platform.provenance import now
 from unlatent.platform.refusals import UnknownSettingError
+from unlatent.platform.tuning.budget import require_rungs
 from unlatent.platform.tuning.plan import Candidate, Sweep, Trial
 from unlatent.platform.tuning.ranges import Range
 from unlatent.platform.tuning.results import Results
-from unlatent.platform.tuning.space import SMALLEST_POPULATION, Point, SweepConfig, described
+from unlatent.platform.tuning.space import Point, SweepConfig, described, replaced
 
 RESAMPLED = 0.25  # probability that a setting is drawn anew, and not changed by one of
 FACTORS = (0.8, 1.25)
@@ -29,15 +31,16 @@ class Population:
     """The members of a sweep, each in its place."""
 
     def __init__(self, sweep: Sweep) -> None:
-        self.sweep, self.generation = sweep, 0
+        self.sweep, self.results, self.generation = sweep, Results(sweep), 0
         self.members = [self.member(place, each) for place, each in enumerate(sweep.candidates)]
         self.came_to: dict[str, float | None] = {}  # run_id -> objective at the next rung; None: it failed before
-        if len(self.members) < SMALLEST_POPULATION:
+        if not replaced(len(self.members)):
             raise ValueError(
-                f"sweep {sweep.definition.name}: sweep.scheduler=pbt needs {SMALLEST_POPULATION} points or more, for "
-                f"its worst quarter goes on from its best; there are {len(self.members)}"
+                f"sweep {sweep.definition.name}: sweep.scheduler=pbt needs 4 points or more, for its worst quarter "
+                f"goes on from its best; there are {len(self.members)}"
             )
-        self.fork(0, self.members[0])  # raises ValueError where none could be
+        require_rungs(sweep.budget, self.members[0].run.config.train)
+        self.fork(0, self.members[0], random.Random(0))  # raises ValueError where none could be
         sweep.trials.extend(self.members)
 
     @property
@@ -53,25 +56,23 @@ class Population:
 
     def recall(self, results: Results, retry_failed: bool) -> None:
         """Comes as far as earlier executions had."""
-        self.look_up(results)
+        self.results = results
+        self.look_up()
         while self.left and not self.waits() and self.standing():
             self.renew()
-            self.look_up(results)
+            self.look_up()
         if retry_failed and not (self.left and self.standing()):  # others that failed have been replaced
             self.came_to = {run_id: value for run_id, value in self.came_to.items() if value is not None}
 
-    def look_up(self, results: Results) -> None:
-        """Takes in what members came to at the next rung."""
-        results.recall()
-        at_rung = {each.run_id: each.value for each in results.heard if each.spent == self.until}
+    def look_up(self) -> None:
+        """Takes in what members came to at the next rung, as the tables have it."""
+        self.results.recall()
+        at_rung = {each.run_id: each.value for each in self.results.heard if each.spent == self.until}
         for member in self.members:
-            if member.run_id in at_rung or results.status(member) == "failed":
+            if member.run_id in at_rung or self.results.status(member) == "failed":
                 self.take(member, at_rung.get(member.run_id))
 
-    def waiting(self, results: Results, retry_failed: bool) -> list[Trial]:
-        return self.to_come()
-
-    def to_come(self) -> list[Trial]:
+    def waiting(self) -> list[Trial]:
         """The members that are still to come to the next rung."""
         return [replace(each, until=self.until) for each in self.members if each.run_id not in self.came_to]
 
@@ -82,10 +83,11 @@ class Population:
         """The members that start next; None as long as others run, none at the end."""
         if self.waits():
             return None
+        self.look_up()  # what was measured before its process died counts, now as after a kill of this one
         if not self.left or not self.standing():
             return []
         self.renew()
-        return self.to_come()
+        return self.waiting()
 
     def hear(self, trial: Trial, result: dict[str, Any] | None) -> None:
         """What a member came to."""
@@ -103,13 +105,14 @@ class Population:
 
     def renew(self) -> None:
         """Replaces members, and goes on to the next rung."""
-        standing, quarter = self.standing(), len(self.members) // 4
+        standing, quarter = self.standing(), replaced(len(self.members))
         failed = len(self.members) - len(standing)
         worst = {member.run_id: value for value, member in standing[len(standing) - max(0, quarter - failed) :]}
         for place, member in enumerate(self.members):
             if member.run_id in worst or self.came_to[member.run_id] is None:
-                value, source = self.generator(place).choice(standing[:quarter])
-                self.members[place] = self.fork(place, source)
+                generator = random.Random(f"{self.sweep.definition.seed} {self.generation} {place}")
+                value, source = generator.choice(standing[:quarter])
+                self.members[place] = self.fork(place, source, generator)
                 self.sweep.trials.append(self.members[place])
                 if member.run_id in worst:
                     self.stop(member, worst[member.run_id], self.members[place], source, value)
@@ -122,12 +125,8 @@ class Population:
             return  # on record already
         metric, rung = self.sweep.definition.metric, self.sweep.budget.said(self.until)
         reason = f"{metric} {value:.4g} at {rung}, of the worst quarter; in its place {fork.run_id} goes on from"
-        runs.end(self.sweep.store, row, "stopped_early")
-        changes = {"stopped_because": f"{reason} {source.run_id}, which had {better:.4g}, with {described(fork.knobs)}"}
-        runs.update(self.sweep.store, row, changes)
-
-    def generator(self, place: int) -> random.Random:
-        return random.Random(f"{self.sweep.definition.seed} {self.generation} {place}")
+        reason = f"{reason} {source.run_id}, which had {better:.4g}, with {described(fork.knobs)}"
+        runs.update(self.sweep.store, row, {"status": "stopped_early", "stopped_because": reason, "ended_at": now()})
 
     def member(self, place: int, candidate: Candidate, fork: str | None = None) -> Trial:
         """A new member, or the fork of one. Places differ in train.seed too."""
@@ -136,11 +135,11 @@ class Population:
         train = replace(train, start=None, fork=fork) if fork else train
         return self.sweep.trial(candidate.knobs, replace(candidate.config, train=train))
 
-    def fork(self, place: int, source: Trial) -> Trial:
+    def fork(self, place: int, source: Trial, generator: random.Random) -> Trial:
         """A member that goes on from where another waits, under settings near its own."""
         parent = source.run.config.train
         path = checkpoints.path_of(source.run_id, self.sweep.budget.images(parent, self.until))
-        return self.member(place, self.explored(source.knobs, self.generator(place)), path)
+        return self.member(place, self.explored(source.knobs, generator), path)
 
     def explored(self, knobs: Point, generator: random.Random) -> Candidate:
         """Settings near those of a point; the point itself where none are found that work together."""

@@ -8,7 +8,7 @@ from unlatent.platform.runs import short_hash
 from unlatent.platform.schemas import SWEEPS
 from unlatent.platform.tuning.definition import definition_text
 from unlatent.platform.tuning.plan import Sweep, Trial
-from unlatent.platform.tuning.results import Results, Standing
+from unlatent.platform.tuning.results import ENDED, Results, Standing
 from unlatent.platform.tuning.space import last_name
 
 ORDER = ("running", "paused", "succeeded", "stopped_early", "failed", "lost", "waiting")
@@ -41,19 +41,27 @@ def begin(sweep: Sweep) -> dict[str, Any]:
 
 
 def settle(results: Results, errors: dict[str, str], reasons: dict[str, str]) -> None:
-    """Writes what trials could not write of themselves: that their process died, or why they were stopped."""
-    store = results.sweep.store
+    """Writes what trials could not write of themselves: that they died, or why they were stopped."""
     for trial in results.sweep.trials:
-        results.refresh(trial.run_id)
-        row = results.rows.get(trial.run_id)
-        if trial.run_id in errors and (row is None or row["status"] == "running"):
-            row = row or runs.write_first_row(store, trial.run, device="")  # it did not come so far as to write one
-            runs.end(store, row, "failed", errors[trial.run_id])
-        if row and trial.run_id in reasons and row["status"] != "succeeded" and not row["stopped_because"]:
-            if row["status"] != "stopped_early":
-                runs.end(store, row, "stopped_early")
-            runs.update(store, row, {"stopped_because": reasons[trial.run_id]})
-        results.refresh(trial.run_id)
+        settle_trial(results, trial, errors.get(trial.run_id), reasons.get(trial.run_id))
+
+
+def settle_trial(results: Results, trial: Trial, error: str | None, reason: str | None) -> None:
+    """The same for one trial, by what Tune has given it up for, or what it was stopped for."""
+    row = results.rows.get(trial.run_id)
+    if row and row["status"] in ENDED and (reason is None or row["stopped_because"]):
+        return  # all is on record
+    store = results.sweep.store
+    results.refresh(trial.run_id)
+    row = results.rows.get(trial.run_id)
+    if error and (row is None or row["status"] in ("running", "paused")):
+        row = row or runs.write_first_row(store, trial.run, device="")  # it did not come so far as to write one
+        runs.end(store, row, "failed", error)
+    if row and reason and row["status"] != "succeeded" and not row["stopped_because"]:
+        if row["status"] != "stopped_early":
+            runs.end(store, row, "stopped_early")
+        runs.update(store, row, {"stopped_because": reason})
+    results.refresh(trial.run_id)
 
 
 def finish(results: Results, row: dict[str, Any], seconds: float) -> Trial:

@@ -6,15 +6,16 @@ from there, and goes on with the trials that were running.
 
 import contextlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from unlatent.platform import cluster, placement
+from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.display import live_table, say, show_table
 from unlatent.platform.evaluation import require_measurable
-from unlatent.platform.ray_training import last_line
 from unlatent.platform.tracking.packages import require
 from unlatent.platform.tuning.crew_trial import crews, run_crew_trial
+from unlatent.platform.tuning.decisions import Decisions
 from unlatent.platform.tuning.definition import describe, refuse_changed_definition
 from unlatent.platform.tuning.plan import Sweep, Trial, plan_sweep
 from unlatent.platform.tuning.population import Population
@@ -43,17 +44,17 @@ def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -
     scheduler = recalled_scheduler(sweep, results)
     for line in [*describe(sweep), *done_before(results)]:
         say(line)
-    require_measurable(sweep.store, sweep.dataset, sweep.config.evaluation)
-    runs_any = bool(source.waiting(results, retry_failed)) or source.left > 0
+    require_measurable(sweep.store, sweep.dataset, sweep.config.evaluation, sweep.metrics)
+    runs_any = bool(source.waiting()) or source.left > 0
     if runs_any:
         options = sweep.config.cluster
         cluster.connect(options, sweep.config.store)
         placement.require("a trial", options.workers, placement.trial_need(options), options.grows)
         placement.concurrent_trials(options, sweep.definition.max_concurrent)  # raises where nobody limits them
     row = begin(sweep)
+    settle(results, {}, stopped_by(scheduler))  # of an execution that died before it could
     if runs_any:
-        settle(results, {}, stopped_by(scheduler))  # of an execution that died before it could
-        run_trials(results, source, scheduler, retry_failed)
+        run_trials(results, source, scheduler)
     best = finish(results, row, time.monotonic() - started)
     show_table(point_rows(results), f"sweep {sweep.definition.name}: {sweep.definition.metric} of each point")
     return best
@@ -88,7 +89,7 @@ def recalled_scheduler(sweep: Sweep, results: Results) -> Any:
 
     if sweep.definition.scheduler != "asha":
         return FIFOScheduler()
-    scheduler = Halving(sweep.definition, sweep.budget)
+    scheduler = Halving(sweep.definition, sweep.budget, Decisions(sweep))
     for measured in results.heard:
         scheduler.recall(measured)
     return scheduler
@@ -110,14 +111,14 @@ def done_before(results: Results) -> list[str]:
     return [f"done before: {done}" + ("; --retry-failed tries those again" if "failed" in counts else "")]
 
 
-def run_trials(results: Results, source: Source, scheduler: Any, retry_failed: bool) -> None:
+def run_trials(results: Results, source: Source, scheduler: Any) -> None:
     """Hands trials to Ray Tune until none is left."""
     from ray import tune
 
     from unlatent.platform.tuning.search import Listener, Search
 
     sweep, options = results.sweep, results.sweep.config.cluster
-    waiting, listener = source.waiting(results, retry_failed), Listener(results)
+    waiting, listener = source.waiting(), Listener(results)
     number = len(waiting) + source.left
     at_once = min(number, placement.concurrent_trials(options, sweep.definition.max_concurrent))
     how = tune.TuneConfig(
@@ -137,21 +138,18 @@ def run_trials(results: Results, source: Source, scheduler: Any, retry_failed: b
         callbacks=[listener],
     )
     with live_table(listener.rows, f"sweep {sweep.definition.name}"):
-        with trainable(sweep, at_once) as work:
-            grid = tune.Tuner(work, tune_config=how, run_config=where).fit()
-        errors = {result.config["trial"]["run_id"]: last_line(result.error) for result in grid if result.error}
-        settle(results, errors, stopped_by(scheduler))  # now that no worker writes a row any more
+        with contextlib.ExitStack() as held:
+            if options.workers > 1:
+                listener.exchange = held.enter_context(crews(sweep, at_once, number))
+            tune.Tuner(trainable(options, listener.exchange), tune_config=how, run_config=where).fit()
+        settle(results, listener.errors, stopped_by(scheduler))  # now that no worker writes a row any more
 
 
-@contextlib.contextmanager
-def trainable(sweep: Sweep, at_once: int) -> Iterator[Any]:
-    """What Ray Tune runs for a trial; where trials have several workers, with crews that train so many at once."""
+def trainable(options: ClusterConfig, exchange: Any) -> Any:
+    """What Ray Tune runs for a trial; where trials have several workers, by the exchange where crews take them up."""
     from ray import tune
 
-    options = sweep.config.cluster
-    if options.workers == 1:
-        need = placement.trial_need(options)
-        yield tune.with_resources(run_trial, {"cpu": need.cpus, "gpu": need.gpus})
-        return
-    with crews(sweep, at_once) as exchange:
-        yield tune.with_resources(tune.with_parameters(run_crew_trial, exchange=exchange), HOLDER)
+    if exchange is not None:
+        return tune.with_resources(tune.with_parameters(run_crew_trial, exchange=exchange), HOLDER)
+    need = placement.trial_need(options)
+    return tune.with_resources(run_trial, {"cpu": need.cpus, "gpu": need.gpus})

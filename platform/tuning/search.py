@@ -2,14 +2,16 @@
 
 from typing import Any
 
+import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from unlatent.platform.ray_training import last_line
 from unlatent.platform.tuning.budget import Measured
 from unlatent.platform.tuning.halving import run_of
 from unlatent.platform.tuning.plan import Sweep, Trial
 from unlatent.platform.tuning.results import ENDED, Results
-from unlatent.platform.tuning.rows import trial_rows
+from unlatent.platform.tuning.rows import settle_trial, trial_rows
 from unlatent.platform.tuning.source import Source
 from unlatent.platform.tuning.trial import settings_of
 
@@ -52,6 +54,8 @@ class Listener(tune.Callback):
     def __init__(self, results: Results) -> None:
         self.results = results
         self.running: set[str] = set()
+        self.errors: dict[str, str] = {}  # run_id -> why Tune has given it up
+        self.exchange: Any = None  # where trials of several workers are trained
 
     def rows(self) -> list[dict[str, str]]:
         for run_id in tuple(self.running):
@@ -66,3 +70,15 @@ class Listener(tune.Callback):
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **i: Any) -> None:
         value = result[self.results.sweep.definition.metric]
         self.results.hear(Measured(run_of(trial), result["spent"], value))
+
+    def on_trial_error(self, iteration: int, trials: list[Any], trial: Any, **info: Any) -> None:
+        """Puts on record, before anything follows from it, that Tune has given a trial up."""
+        run_id = run_of(trial)
+        if self.exchange is not None:
+            self.exchange.withdraw.remote(run_id)
+            if ray.get(self.exchange.why_lost.remote()):
+                return  # it is not the trial that failed
+        why = trial.get_pickled_error() or trial.get_error()
+        self.errors[run_id] = last_line(why) if why else "its process died"
+        [ours] = [each for each in self.results.sweep.trials if each.run_id == run_id]
+        settle_trial(self.results, ours, self.errors[run_id], None)

@@ -12,7 +12,7 @@ class Source(Protocol):
     def recall(self, results: Results, retry_failed: bool) -> None:
         """Takes in what came of earlier executions, and adds their trials to the sweep's."""
 
-    def waiting(self, results: Results, retry_failed: bool) -> list[Trial]:
+    def waiting(self) -> list[Trial]:
         """Those of the sweep's trials that are to be run now."""
 
     @property
@@ -36,9 +36,10 @@ class Listed:
 
     def recall(self, results: Results, retry_failed: bool) -> None:
         results.recall()
+        self.results, self.retry_failed = results, retry_failed
 
-    def waiting(self, results: Results, retry_failed: bool) -> list[Trial]:
-        return unended(self.sweep, results, retry_failed)
+    def waiting(self) -> list[Trial]:
+        return unended(self.sweep, self.results, self.retry_failed)
 
     def next_trials(self) -> list[Trial]:
         return []
@@ -48,4 +49,5 @@ class Listed:
 
 
 def unended(sweep: Sweep, results: Results, retry_failed: bool) -> list[Trial]:
+    """The trials that are not at their end, or are to be tried again."""
     return [trial for trial in sweep.trials if not results.has_ended(trial, retry_failed)]

@@ -22,7 +22,6 @@ CHANGEABLE = {
     *("train.learning_rate", "train.beta2", "train.weight_decay", "train.clip_norm", "train.label_drop", "train.flip"),
     *("train.time_mean", "train.time_std", "train.shift", "train.alignment.weight"),
 }
-SMALLEST_POPULATION = 4  # its worst and its best quarter are one member each
 
 VARIANT = "variant"  # the knob that stands for one of several groups of settings
 
@@ -148,6 +147,11 @@ def overrides_of(config: SweepConfig, point: Point) -> list[str]:
     """A point as the command line would set it."""
     variant = config.variants[point[VARIANT]] if VARIANT in point else []
     return [*variant, *as_overrides({path: value for path, value in point.items() if path != VARIANT})]
+
+
+def replaced(members: int) -> int:
+    """How many members of a population end at a rung, unless more fail, for forks of as many others: a quarter."""
+    return members // 4
 
 
 def last_name(path: str) -> str:

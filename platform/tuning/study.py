@@ -35,6 +35,7 @@ class Study:
 
     def recall(self, results: Results, retry_failed: bool) -> None:
         """Takes in the points of earlier executions and adds their trials to the sweep, those first proposed first."""
+        self.results, self.retry_failed = results, retry_failed
         candidates: dict[str, Candidate] = {}
         for row in sorted(results.rows.values(), key=lambda row: (row["started_at"], row["run_id"])):
             if candidate := self.candidate_of(row):
@@ -42,7 +43,7 @@ class Study:
         for candidate in candidates.values():
             self.sweep.trials.extend(self.sweep.trials_of(candidate))
         results.recall()
-        values = {name: results.final(name) for name in self.metrics}
+        values = {name: results.final(name) for name in self.sweep.metrics}
         for candidate in candidates.values():
             trials = self.sweep.trials_of(candidate)
             ended = [trial for trial in trials if results.has_ended(trial, retry_failed)]
@@ -53,16 +54,11 @@ class Study:
                 self.proposals.resume(candidate.knobs)
                 self.heard[str(candidate.knobs)] = told
 
-    @property
-    def metrics(self) -> list[str]:
-        second = self.definition.against
-        return [self.definition.metric, *([second] if second and second not in COST_OF else [])]
-
     def objectives(self, trial: Trial, values: dict[str, dict[str, float]]) -> Objectives:
         """A trial's objectives out of its metrics: name -> run_id -> value."""
-        if any(trial.run_id not in values[name] for name in self.metrics):
+        if any(trial.run_id not in values[name] for name in self.sweep.metrics):
             return None
-        measured = [values[name][trial.run_id] for name in self.metrics]
+        measured = [values[name][trial.run_id] for name in self.sweep.metrics]
         second = self.definition.against
         return [*measured, COST_OF[second](trial.run.config)] if second in COST_OF else measured
 
@@ -75,8 +71,8 @@ class Study:
                 return candidate
         return None
 
-    def waiting(self, results: Results, retry_failed: bool) -> list[Trial]:
-        return unended(self.sweep, results, retry_failed)
+    def waiting(self) -> list[Trial]:
+        return unended(self.sweep, self.results, self.retry_failed)
 
     @property
     def left(self) -> int:
@@ -96,7 +92,7 @@ class Study:
         return trials
 
     def candidate(self, knobs: Point) -> Candidate | None:
-        """None for a point that cannot work. It takes a tenth of a second to say so, so it is said once."""
+        """None for a point that cannot work. It takes some milliseconds to say so, so it is said once."""
         if str(knobs) not in self.candidates:
             try:
                 self.candidates[str(knobs)] = self.sweep.candidate(knobs)
@@ -110,7 +106,7 @@ class Study:
         """What a trial came to; Optuna is told of a point once all of its seeds have ended."""
         told: Objectives = None
         if result and result.get("spent") == self.sweep.budget.total:
-            told = self.objectives(trial, {name: {trial.run_id: result[name]} for name in self.metrics})
+            told = self.objectives(trial, {name: {trial.run_id: result[name]} for name in self.sweep.metrics})
         of_point = self.heard.setdefault(str(trial.knobs), {})
         of_point[trial.run_id] = told
         if len(of_point) == self.definition.seeds:

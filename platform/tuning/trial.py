@@ -13,13 +13,12 @@ from unlatent.platform.datasets import open_dataset
 from unlatent.platform.devices import forget_earlier_work, local_device
 from unlatent.platform.evaluation import evaluate_checkpoint
 from unlatent.platform.generation import load_model
-from unlatent.platform.runs import Run, plan_run
+from unlatent.platform.runs import Run, plan_run, require_identity
 from unlatent.platform.store import Store
 from unlatent.platform.training import PausedError, Worker, train
 from unlatent.platform.tuning.budget import Budget
 from unlatent.platform.tuning.exchange import Settings
 from unlatent.platform.tuning.plan import Sweep, Trial
-from unlatent.platform.tuning.space import COSTS
 
 
 @dataclass(frozen=True)
@@ -50,13 +49,14 @@ class Task:
         model = load_model(self.store, checkpoint.path, config.evaluation.weights, local_device())
         rows = evaluate_checkpoint(self.store, model, self.run.dataset, config.evaluation, config.sampler)
         values = {row["metric"]: row["value"] for row in rows}
+        if missing := [name for name in self.metrics if name not in values]:
+            raise FloatingPointError(f"{missing[0]} of {checkpoint.path} is no number: nor are all that it draws")
         return {"spent": spent} | {name: values[name] for name in self.metrics}
 
 
 def settings_of(sweep: Sweep, trial: Trial) -> Settings:
     """A trial's settings, of plain values."""
     definition, budget = sweep.definition, sweep.budget
-    second = [definition.against] if definition.against and definition.against not in COSTS else []
     return {
         "run_id": trial.run_id,
         "config": to_yaml(trial.run.config),
@@ -64,15 +64,17 @@ def settings_of(sweep: Sweep, trial: Trial) -> Settings:
         "sweep": definition.name,
         "variant": trial.run.variant,
         "budget": {"unit": budget.unit, "total": budget.total, "rungs": budget.rungs},
-        "metrics": [definition.metric, *second],
+        "metrics": sweep.metrics,
         "until": trial.until,
     }
 
 
 def task_of(given: Settings) -> Task:
+    """Raises ValueError where it is another run here than was planned: the data set has changed, say."""
     config = from_yaml(given["config"])
     store = Store(config.store)
     run = plan_run(config, open_dataset(config.data, store), given["sweep"], given["variant"])
+    require_identity(run, given["identity"])
     return Task(run, store, Budget(**given["budget"]), given["metrics"], given["until"])
 
 

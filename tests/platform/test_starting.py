@@ -143,6 +143,11 @@ def test_a_run_keeps_its_name_though_it_could_now_be_a_fork(make_run):
     [
         (["train.total_images=128"], "has seen 128 images, and train.total_images=128 is no more than that"),
         (["train.start=checkpoints/first/000000000128"], "a run begins in one way; null for one"),
+        (["train.ema_decays=[0.9999, 0.5]"], "keeps no average ema-0.5; train.ema_decays as there would do"),
+        (
+            ["train.alignment.teacher=somewhere", "train.alignment.block=1"],
+            "train.alignment is of a whole run; as there would do",
+        ),
         (["train.ema_power_widths=[0.1]"], r"averages for train.ema_power_widths=\[0.1\] are of one run's whole way"),
     ],
 )

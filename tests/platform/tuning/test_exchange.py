@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 
 from unlatent.platform.tuning import exchange
-from unlatent.platform.tuning.exchange import NOTHING_YET, Exchange, News
+from unlatent.platform.tuning.exchange import NOTHING_YET, Exchange, GivenUpError, News
 
 TOLD = {"spent": 200.0, "fid": 3.0}
 
@@ -15,7 +15,7 @@ def short_patience(monkeypatch):
 
 
 def talk(conversation) -> Any:
-    return asyncio.run(conversation(Exchange(["one", "two"])))
+    return asyncio.run(conversation(Exchange(["one", "two"], most_deaths=1)))
 
 
 def test_crews_take_trials_in_the_order_in_which_they_are_put():
@@ -37,13 +37,21 @@ def test_a_crew_hears_that_there_is_nothing_yet_and_that_there_will_be_nothing_m
     assert talk(conversation) == (NOTHING_YET, None)
 
 
-def test_trials_that_were_put_are_trained_after_the_exchange_is_closed():
+def test_who_trains_on_for_nobody_is_told_so_and_only_crews_that_were_there_are_waited_for():
     async def conversation(between):
         await between.put("a", {"run_id": "a"})
-        await between.close()
-        return await between.next("one")
+        await between.put("b", {"run_id": "b"})
+        await between.next("one")
+        await between.withdraw("a")
+        with pytest.raises(GivenUpError, match="a"):
+            await between.ask("a", TOLD)
+        await between.require_open("b")
+        begun = await between.close()
+        with pytest.raises(GivenUpError, match="b"):
+            await between.require_open("b")
+        return begun
 
-    assert talk(conversation) == {"run_id": "a"}
+    assert talk(conversation) == {"one"}
 
 
 @pytest.mark.parametrize("goes_on", [True, False])
@@ -71,18 +79,29 @@ def test_a_trials_process_that_died_hears_what_is_still_asked():
     assert talk(conversation) == (None, True, NOTHING_YET)
 
 
-def test_a_trial_whose_workers_died_has_failed_and_may_be_put_again():
+def test_workers_that_were_started_anew_take_their_trial_up_again_but_not_for_ever():
+    async def conversation(between):
+        await between.put("a", {"run_id": "a"})
+        taken = [await between.next("one") for _ in range(3)]
+        news = await between.news("a")
+        await between.put("a", {"run_id": "a"})
+        return taken, news, await between.next("one")
+
+    taken, news, again = talk(conversation)
+    assert taken == [{"run_id": "a"}, {"run_id": "a"}, NOTHING_YET]
+    assert news.ended and news.error == "its workers died 2 times"
+    assert again == {"run_id": "a"}, "which is what Tune asks for when it tries a trial again"
+
+
+def test_why_a_trial_failed_is_told_once_whoever_of_its_workers_says_so_first():
     async def conversation(between):
         await between.put("a", {"run_id": "a"})
         await between.next("one")
-        after = await between.next("one")  # started anew
-        news = await between.news("a")
-        await between.put("a", {"run_id": "a"})
-        return after, news, await between.next("one")
+        await between.end("one", "ValueError: no such folder")
+        await between.end("one", "RuntimeError: connection closed by peer")
+        return await between.news("a")
 
-    after, news, again = talk(conversation)
-    assert after == NOTHING_YET and news.ended and news.error == "its workers ended before it did"
-    assert again == {"run_id": "a"}
+    assert talk(conversation).error == "ValueError: no such folder"
 
 
 def test_a_trial_that_is_put_again_is_decided_on_again():
@@ -109,4 +128,4 @@ def test_a_crew_that_is_lost_leaves_its_trial_to_the_others_and_the_last_one_to_
 
     taken, *ended = talk(conversation)
     assert taken == {"run_id": "a"}
-    assert [news.error for news in ended] == ["no room", "there are no workers any more"]
+    assert [news.error for news in ended] == ["no room", "no room"]

@@ -95,7 +95,7 @@ def test_a_sweep_whose_driver_is_killed_ends_as_if_it_had_not_been(tmp_path, tex
 
 def test_a_population_whose_driver_is_killed_ends_as_if_it_had_not_been(tmp_path):
     path = tmp_path / "mine.yaml"
-    path.write_text(PBT + SMALL)
+    path.write_text(PBT + SMALL.replace("max_concurrent: 1", "max_concurrent: 2"))  # members that wait beside others
     undisturbed, store = Store(tmp_path / "undisturbed"), Store(tmp_path / "store")
     best = run_sweep(str(path), [f"store={undisturbed.root}"])
     command = [sys.executable, "-m", "unlatent.pipelines", "sweep", str(path), f"store={store.root}", "cluster.cpus=1"]
