@@ -7,6 +7,7 @@ from unlatent.pipelines.definition import Step
 from unlatent.pipelines.execution import Execution
 from unlatent.platform.config import Config
 from unlatent.platform.display import say
+from unlatent.platform.placement import trial_need
 from unlatent.platform.rates import Rate, best_rate, known_rates, measure_on_ray
 from unlatent.platform.tuning.plan import planned_configs
 
@@ -16,13 +17,14 @@ PERIODS = ((31_557_600.0, "years"), (86400.0, "days"), (3600.0, "h"), (60.0, "mi
 
 @dataclass(frozen=True)
 class Work:
-    """Of a step: images, what one costs, and on how many devices at once."""
+    """Of a step: images, what one costs, and on how many devices of which kind at once."""
 
     kind: str  # training or drawing
     images: int
     gflops_each: float
     config: Config
     devices: int = 1
+    on_gpu: bool = False
 
     @property
     def gflops(self) -> float:
@@ -49,7 +51,7 @@ def waits_for_winner(execution: Execution, step: Step) -> bool:
 
 def seconds(works: list[Work], rates: list[Rate]) -> float | None:
     """Of all works one after another, by the rates that are known; None where one is missing."""
-    found = [best_rate(rates, work.kind, work.config) for work in works]
+    found = [best_rate(rates, work.kind, work.config, work.on_gpu) for work in works]
     known = [rate for rate in found if rate is not None]
     if len(known) < len(works):
         return None
@@ -60,34 +62,35 @@ def work_of(execution: Execution, step: Step) -> list[Work]:
     """What a step computes by the network; of a sweep, trial by trial, as if none were stopped early."""
     config = execution.config_of(step)
     if step.run == "train":
-        return [training(config)]
+        return [training(config, config.cluster.gpus_per_worker > 0)]
     if step.run == "evaluate":
         return [drawing(config)]
     if step.run == "sweep" and step.sweep:
-        return [training(trial) for trial in planned_configs(step.sweep, execution.overrides_of(step))]
+        trials = planned_configs(step.sweep, execution.overrides_of(step))
+        return [training(trial, trial_need(trial.cluster).gpus > 0) for trial in trials]
     return []
 
 
 def measure_rates(execution: Execution) -> None:
-    """Times the networks of the steps that train.
+    """Times the networks of the steps that train; of a sweep, its first trial's.
 
     Raises ValueError where the cluster has no place for a worker of one.
     """
     for step in execution.pipeline.steps.values():
-        if step.run == "train":
-            for row in measure_on_ray(execution.configs[step.name]):
-                rate = f"{short(row['images_per_s'])} images/s, {row['batch_size']} at once"
-                say(f"{step.name}: {row['work']} at {rate}, on {row['device']}, {row['precision']}")
+        works = [work for work in work_of(execution, step) if work.kind == "training"]
+        for row in measure_on_ray(works[0].config, in_sweep=step.sweep is not None) if works else []:
+            rate = f"{short(row['images_per_s'])} images/s, {row['batch_size']} at once"
+            say(f"{step.name}: {row['work']} at {rate}, on {row['device']}, {row['precision']}")
 
 
-def training(config: Config) -> Work:
+def training(config: Config, on_gpu: bool) -> Work:
     gflops = cost.training_gflops(config.model)
-    return Work("training", config.train.total_images, gflops, config, config.cluster.workers)
+    return Work("training", config.train.total_images, gflops, config, config.cluster.workers, on_gpu)
 
 
 def drawing(config: Config) -> Work:
     gflops = config.sampler.network_evaluations() * cost.forward_gflops(config.model)
-    return Work("drawing", config.evaluation.samples, gflops, config)
+    return Work("drawing", config.evaluation.samples, gflops, config, on_gpu=config.cluster.gpus_per_worker > 0)
 
 
 def amount(works: list[Work]) -> str:
@@ -101,8 +104,8 @@ def amount(works: list[Work]) -> str:
 def duration(works: list[Work], rates: list[Rate]) -> str:
     """How long it takes, and by which measurement; of several trials, one after another."""
     first = works[0]
-    device = "GPU" if first.config.cluster.gpus_per_worker else "CPU"
-    found = [best_rate(rates, work.kind, work.config) for work in works]
+    device = "GPU" if first.on_gpu else "CPU"
+    found = [best_rate(rates, work.kind, work.config, work.on_gpu) for work in works]
     known = [rate for rate in found if rate is not None]
     if len(known) < len(works):
         return f"how long: no rate of {first.kind} on a {device} is known yet; `unlatent plan … --measure` finds one"

@@ -15,6 +15,7 @@ from unlatent.platform.devices import local_device
 from unlatent.platform.display import as_lines, say, show_table
 from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
 from unlatent.platform.generation import load_model
+from unlatent.platform.placement import trial_need
 from unlatent.platform.ray_training import train_on_ray
 from unlatent.platform.rollout import Choice, roll_out
 from unlatent.platform.runs import last_checkpoint
@@ -167,7 +168,8 @@ def files_of(store: Store, checkpoint: str) -> tuple[str, ...]:
 
 
 def sweep_resources(config: Config) -> str:
-    return amount("a trial", config.cluster.cpus_per_trial, config.cluster.gpus_per_trial)
+    need, workers = trial_need(config.cluster), config.cluster.workers
+    return amount("a trial" if workers == 1 else f"each of a trial's {workers} workers", need.cpus, need.gpus)
 
 
 def training_resources(config: Config) -> str:

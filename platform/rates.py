@@ -56,25 +56,24 @@ def known_rates(store: Store) -> list[Rate]:
     return [Rate(**{str(name): value for name, value in row.items()}) for row in rows]
 
 
-def best_rate(rates: list[Rate], work: str, config: Config) -> Rate | None:
+def best_rate(rates: list[Rate], work: str, config: Config, on_gpu: bool) -> Rate | None:
     """What tells most of a config's network on its kind of device: a rate of such a network, or else of another."""
     precision = config.train.precision if work == "training" else config.sampler.precision
-    on_gpu = config.cluster.gpus_per_worker > 0
     fitting = [
         rate for rate in rates if rate.work == work and rate.precision == precision and (rate.device != "cpu") == on_gpu
     ]
     return next(iter([rate for rate in fitting if rate.is_of(config)] + fitting), None)
 
 
-def measure_on_ray(config: Config) -> list[dict[str, Any]]:
-    """Measures where a worker of training would be placed, and adds the rows to `rates`.
+def measure_on_ray(config: Config, in_sweep: bool) -> list[dict[str, Any]]:
+    """Measures where a worker of training, or of a sweep's trial, would be placed, and adds the rows to `rates`.
 
     Raises ValueError if the cluster has no such place.
     """
     import ray
 
     cluster.connect(config.cluster, config.store)
-    need = placement.worker_need(config.cluster)
+    need = placement.trial_need(config.cluster) if in_sweep else placement.worker_need(config.cluster)
     placement.require("measuring", 1, need, config.cluster.grows)
     rows = ray.get(ray.remote(num_cpus=need.cpus, num_gpus=need.gpus, max_retries=0)(measure).remote(config))
     tables.append(Store(config.store), "rates", rows)

@@ -27,6 +27,7 @@ MOST_DRAWS = 100  # for each point of a random search, before it is said that th
 
 # What trials may not differ in, though it is a setting of training, and why.
 NO_KNOBS = {
+    "train": "a named choice says how long trials are; name the settings that matter",
     "train.run": "trials name themselves",
     "train.seed": "sweep.seeds=3 gives each point three seeds",
     "train.total_images": "trials are compared at equal budgets; set it, or sweep.total_gflops, for all of them",

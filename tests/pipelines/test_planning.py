@@ -99,13 +99,23 @@ def test_the_plan_of_a_shipped_pipeline_names_what_each_step_needs_and_computes(
 
     assert "a trial: 1 CPU, 0.5 GPU" in out and "sweep: training of 7 trials, 112,000 images = " in out
     assert "train: training, 48,000 images" in out and "the winner of the sweep may be another network" in out
-    assert "no rate of training on a CPU is known yet" in out
+    sweep, train = out.index("sweep: training"), out.index("train: training")
+    assert "no rate of training on a GPU is known yet" in out[sweep:train], "which trials are to have, and the run not"
+    assert "no rate of training on a CPU is known yet" in out[train:]
     assert list(steps) == load_pipeline("quickstart").order()
     assert (steps["sweep"]["trials"], steps["sweep"]["images"], steps["train"]["trials"]) == (7, 112_000, None)
     assert steps["train"]["needs"] == ["sweep"] and steps["data"]["gflops"] is None
     assert steps["sweep"]["gflops"] > 0 and steps["sweep"]["duration_s"] is None, "no rate is known, so none is made up"
     assert steps["sweep"]["disk_bytes"] > steps["train"]["disk_bytes"] > 0
     assert not (tmp_path / "store").exists()
+
+
+def test_trials_of_several_workers_are_planned_with_what_their_workers_hold(tmp_path, monkeypatch, capsys):
+    crews = ("cluster.workers=2", "cluster.gpus_per_worker=1")
+
+    out = plan(monkeypatch, capsys, "quickstart", f"store={tmp_path}/store", *crews)
+
+    assert "each of a trial's 2 workers: 1 CPU, 1 GPU" in out
 
 
 def test_a_measured_rate_gives_hours(tmp_path, monkeypatch):

@@ -44,28 +44,28 @@ def test_what_was_measured_on_purpose_comes_before_what_runs_left(store, make_ru
     train(run, store, Worker())
 
     assert [each.work for each in known_rates(store)].count("training") == 2
-    assert best_rate(known_rates(store), "training", run.config).gflops_per_s == rows[0]["gflops_per_s"]
+    assert best_rate(known_rates(store), "training", run.config, on_gpu=False).gflops_per_s == rows[0]["gflops_per_s"]
 
 
 def test_the_networks_own_rate_counts_before_that_of_another(make_config):
     config = make_config()
     other, own = rate(config, forward_gflops=9.0), rate(config)
 
-    assert best_rate([other, own], "training", config) == own
-    assert best_rate([other], "training", config) == other
+    assert best_rate([other, own], "training", config, on_gpu=False) == own
+    assert best_rate([other], "training", config, on_gpu=False) == other
 
 
 @pytest.mark.parametrize("differing", [{"work": "drawing"}, {"precision": "bf16"}, {"device": "NVIDIA H100"}])
 def test_a_rate_of_other_work_precision_or_kind_of_device_says_nothing(make_config, differing):
     config = make_config()
 
-    assert best_rate([rate(config, **differing)], "training", config) is None
+    assert best_rate([rate(config, **differing)], "training", config, on_gpu=False) is None
 
 
 @pytest.mark.slow
 def test_a_cluster_without_gpus_cannot_measure_on_one(make_config):
     try:
         with pytest.raises(ValueError, match=r"measuring needs 1 × \S+ CPU and 1 GPU, and the .* room for 0"):
-            measure_on_ray(make_config("cluster.gpus_per_worker=1", "cluster.cpus=1"))
+            measure_on_ray(make_config("cluster.gpus_per_worker=1", "cluster.cpus=1"), in_sweep=False)
     finally:
         disconnect()
