@@ -17,7 +17,7 @@ NEAR = 0.1  # a trial is near the best when its objective is at most this share 
 
 SHOWN = ("fid", "kid", "class_agreement")  # metrics of each trial, beside the objective
 
-LONGEST_LABEL = 26  # letters that a picture has room for
+LONGEST_LABEL = 20  # letters that a picture of a dozen marks has room for
 
 TIME = "seconds_per_image"  # the one metric that depends on the device
 
