@@ -92,7 +92,7 @@ def launch(
     need: placement.Need,
     work: Callable[[Settings], None],
     settings: Settings,
-    max_failures: int,  # after which its workers are not started again; -1: they always are
+    max_failures: int,  # after which its workers are not started again
 ) -> None:
     """A Ray Train run of that name: `work` in each worker, to its end.
 

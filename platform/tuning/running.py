@@ -45,6 +45,7 @@ def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -
     for line in [*describe(sweep), *done_before(results)]:
         say(line)
     require_measurable(sweep.store, sweep.dataset, sweep.config.evaluation, sweep.metrics)
+    settle(results, {}, stopped_by(scheduler))  # of an execution that died before it could
     runs_any = bool(source.waiting()) or source.left > 0
     if runs_any:
         options = sweep.config.cluster
@@ -52,7 +53,6 @@ def run_sweep(name: str, overrides: Sequence[str], retry_failed: bool = False) -
         placement.require("a trial", options.workers, placement.trial_need(options), options.grows)
         placement.concurrent_trials(options, sweep.definition.max_concurrent)  # raises where nobody limits them
     row = begin(sweep)
-    settle(results, {}, stopped_by(scheduler))  # of an execution that died before it could
     if runs_any:
         run_trials(results, source, scheduler)
     best = finish(results, row, time.monotonic() - started)
