@@ -45,6 +45,9 @@ class Worker:
     report: Report = lambda checkpoint: None  # called on every rank, once for a checkpoint that is whole
     reports_at_once: bool = False  # before the next step, for one who decides on it whether there is one
 
+    def __post_init__(self) -> None:
+        assert self.writers.world == self.crew.world, "those who train a run together write its checkpoints together"
+
 
 class PausedError(Exception):
     """Raised by a report: the run waits for what others come to, and goes on when it is started again."""
@@ -66,7 +69,8 @@ def train(run: Run, store: Store, worker: Worker) -> None:
     except SystemExit:  # how Ray Tune ends a trial that its scheduler has stopped
         if leads:
             feed.close(True)
-            runs.end(store, row, "stopped_early")
+            ended = row["images_seen"] >= run.config.train.total_images
+            runs.end(store, row, "succeeded" if ended else "stopped_early")
         raise
     except PausedError:
         if leads:

@@ -45,7 +45,7 @@ def train_in_crew(rank: int, world: int, overrides: list[str], cut_after: int | 
     store = Store(config.store)
     wrap = {"wrap": torch.nn.parallel.DistributedDataParallel} if world > 1 else {}
     run = plan_run(config, open_dataset(config.data, store))
-    train(run, store, Worker(crew=join(rank, world), report=report, **wrap))
+    train(run, store, Worker(crew=join(rank, world), writers=join(rank, world), report=report, **wrap))
 
 
 def last(store, run_id):
