@@ -120,7 +120,8 @@ def train_trials(settings: Settings) -> None:
             try:
                 train_trial(given, worker, exchange)
             except Exception as error:
-                ray.get(exchange.end.remote(crew, f"{type(error).__name__}: {error}"))
+                told = exchange.fail if isinstance(error, RuntimeError) else exchange.end  # torch's, of a lost worker
+                ray.get(told.remote(crew, f"{type(error).__name__}: {error}"))
                 raise
             worker.crew.led(lambda: ray.get(exchange.end.remote(crew)))
 

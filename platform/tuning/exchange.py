@@ -46,6 +46,7 @@ class Exchange:
         self.verdicts: dict[str, dict[float, bool]] = {}  # run_id -> what was spent -> whether to go on
         self.ended: dict[str, News] = {}
         self.deaths = Counter[str]()  # of a trial's workers
+        self.last_words: dict[str, str] = {}  # run_id -> what one of them failed with
         self.begun: set[str] = set()  # crews that have been here
         self.lost: str | None = None  # why there is no crew any more
         self.closed = False
@@ -90,7 +91,8 @@ class Exchange:
         run_id = self.training.pop(crew)
         self.deaths[run_id] += 1
         if self.deaths[run_id] > self.most_deaths:
-            self.end_trial(run_id, f"its workers died {self.deaths[run_id]} times")
+            words = f"; {self.last_words[run_id]}" if run_id in self.last_words else ""
+            self.end_trial(run_id, f"its workers died {self.deaths[run_id]} times{words}")
         elif run_id in self.given:
             self.queue.insert(0, run_id)
 
@@ -111,6 +113,11 @@ class Exchange:
         """A crew has come to the end of its trial, or fails in it. Of all its workers, the first one says so."""
         if crew in self.training:
             self.end_trial(self.training.pop(crew), error)
+
+    async def fail(self, crew: str, error: str) -> None:
+        """A worker fails in its crew's trial, maybe for no more than another one's death: it is taken up again."""
+        if crew in self.training:
+            self.last_words[self.training[crew]] = error
 
     # for the sweep's process
 

@@ -90,6 +90,22 @@ def test_workers_that_were_started_anew_take_their_trial_up_again_but_not_for_ev
     taken, news, again = talk(conversation)
     assert taken == [{"run_id": "a"}, {"run_id": "a"}, NOTHING_YET]
     assert news.ended and news.error == "its workers died 2 times"
+
+
+def test_a_worker_that_fails_as_another_dies_does_not_end_the_trial():
+    async def conversation(between):
+        await between.put("a", {"run_id": "a"})
+        await between.next("one")
+        await between.fail("one", "RuntimeError: connection reset")
+        again = await between.next("one")
+        await between.fail("one", "RuntimeError: connection reset by peer")
+        await between.next("one")
+        return again, await between.news("a")
+
+    again, news = talk(conversation)
+
+    assert again == {"run_id": "a"}
+    assert news.error == "its workers died 2 times; RuntimeError: connection reset by peer"
     assert again == {"run_id": "a"}, "which is what Tune asks for when it tries a trial again"
 
 
