@@ -90,6 +90,7 @@ def test_workers_that_were_started_anew_take_their_trial_up_again_but_not_for_ev
     taken, news, again = talk(conversation)
     assert taken == [{"run_id": "a"}, {"run_id": "a"}, NOTHING_YET]
     assert news.ended and news.error == "its workers died 2 times"
+    assert again == {"run_id": "a"}, "which is what Tune asks for when it tries a trial again"
 
 
 def test_a_worker_that_fails_as_another_dies_does_not_end_the_trial():
@@ -106,7 +107,6 @@ def test_a_worker_that_fails_as_another_dies_does_not_end_the_trial():
 
     assert again == {"run_id": "a"}
     assert news.error == "its workers died 2 times; RuntimeError: connection reset by peer"
-    assert again == {"run_id": "a"}, "which is what Tune asks for when it tries a trial again"
 
 
 def test_why_a_trial_failed_is_told_once_whoever_of_its_workers_says_so_first():
