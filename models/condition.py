@@ -3,6 +3,7 @@
 B batch   T tokens   E width of an encoder's tokens
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -23,23 +24,28 @@ def as_text(condition: Condition) -> Text:
     return condition if isinstance(condition, Text) else Text(condition)
 
 
-def can_be_joined(first: Condition, second: Condition) -> bool:
-    """Whether both can be rows of one batch: texts of two lengths cannot, for not every network masks padding."""
-    if not isinstance(first, Text) and not isinstance(second, Text):
-        return first.shape[1:] == second.shape[1:]
-    return as_text(first).tokens.shape[1:] == as_text(second).tokens.shape[1:]
-
-
-def join_conditions(first: Condition, second: Condition) -> Condition:
-    """Both, one after the other along the batch, as for a guided step."""
-    assert can_be_joined(first, second)
-    if not isinstance(first, Text) and not isinstance(second, Text):
-        return torch.cat([first, second])
-    first, second = as_text(first), as_text(second)
-    tokens = torch.cat([first.tokens, second.tokens])
-    if first.mask is None and second.mask is None:
+def join_conditions(conditions: Sequence[Condition]) -> Condition:
+    """All of them, one after the other along the batch: labels, or texts of one length."""
+    tensors = [condition for condition in conditions if isinstance(condition, Tensor)]
+    if len(tensors) == len(conditions):
+        return torch.cat(tensors)
+    texts = [as_text(condition) for condition in conditions]
+    tokens = torch.cat([text.tokens for text in texts])
+    if all(text.mask is None for text in texts):
         return Text(tokens)
-    return Text(tokens, torch.cat([mask_of(first), mask_of(second)]))
+    return Text(tokens, torch.cat([mask_of(text) for text in texts]))
+
+
+def repeat_last(condition: Condition, times: int) -> Condition:
+    """The condition of a batch with its last row so many times more."""
+    return join_conditions([condition, *[rows_of(condition, slice(-1, None))] * times])
+
+
+def rows_of(condition: Condition, rows: slice) -> Condition:
+    """Some rows of a batch's condition."""
+    if isinstance(condition, Text):
+        return Text(condition.tokens[rows], None if condition.mask is None else condition.mask[rows])
+    return condition[rows]
 
 
 def mask_of(text: Text) -> Tensor:

@@ -4,7 +4,7 @@ B batch   C channels   H, W image
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -12,10 +12,11 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from unlatent.models.condition import Condition, can_be_joined, join_conditions
+from unlatent.models.condition import Condition
 from unlatent.models.config import listed, require_at_least
 from unlatent.models.flow import shift_time
-from unlatent.models.precision import PRECISIONS, autocast
+from unlatent.models.precision import PRECISIONS
+from unlatent.models.queries import Query, Trajectory, follow
 
 FIRST_TIME = 0.001  # of dpmpp_2m, before the shift: the log-SNR of pure noise, at 0, has no end
 
@@ -128,12 +129,31 @@ class SamplerConfig:
     def guides(self, t: float) -> bool:
         return self.guidance != 1 and self.guidance_low < t < self.guidance_high
 
+    @property
+    def most_rows(self) -> int:
+        """Of one image in one network call: a guided row has an unconditional one beside it."""
+        return 1 + any(self.guides(t) for t in self.network_times())
+
+    def queries(self, x: Tensor, t: float, condition: Condition, unconditional: Condition | None) -> list[Query]:
+        """What is asked for one velocity: inside the guidance interval, also without the condition."""
+        if not self.guides(t):
+            return [Query(x, t, condition)]
+        assert unconditional is not None
+        return [Query(x, t, condition), Query(x, t, unconditional)]
+
+    def velocity(self, answers: Sequence[Tensor]) -> Tensor:
+        """What the answers come to: where there is one without the condition, away from that."""
+        if len(answers) == 1:
+            return answers[0]
+        towards, away = answers
+        return away + self.guidance * (towards - away)
+
     def network_times(self) -> list[float]:
         """Every time at which the network is asked, in order."""
         return [at for step in pairwise(self.times()) for at, _ in self.updates(*step)]
 
     def network_evaluations(self) -> int:
-        """Rows that the network sees for one image; a guided row has an unconditional one beside it."""
+        """Rows that the network sees for one image, in all."""
         return sum(1 + self.guides(t) for t in self.network_times())
 
 
@@ -144,48 +164,37 @@ def sample(
     condition: Condition,
     settings: SamplerConfig,
     unconditional: Condition | None = None,
-    on_step: Callable[[int, Tensor], None] | None = None,
+    on_step: Callable[[int, Point], None] | None = None,
 ) -> Tensor:  # (B, C, H, W), conditions of the same batch -> (B, C, H, W)
-    """Images in about [-1, 1]. `on_step` gets the steps done, and what the image would be if the rest were straight.
+    """Images in about [-1, 1].
 
-    Raises ValueError if a step is to be guided and there is no `unconditional` to guide away from.
+    `on_step` gets the steps done and where the images are. Raises ValueError if a step is to be guided and there is no
+    `unconditional` to guide away from.
     """
-    if unconditional is None and any(settings.guides(t) for t in settings.network_times()):
+    return follow(network, draw(noise, condition, settings, unconditional, on_step), settings.precision)
+
+
+def draw(
+    noise: Tensor,
+    condition: Condition,
+    settings: SamplerConfig,
+    unconditional: Condition | None = None,
+    on_step: Callable[[int, Point], None] | None = None,
+    steps_done: int = 0,
+) -> Trajectory:
+    """The way of `sample`, for whoever answers it; from further on where some steps are done already.
+
+    Asks at most `settings.most_rows` rows at once for each image.
+    """
+    if unconditional is None and settings.most_rows > 1:
         raise ValueError(f"guidance={settings.guidance} needs an unconditional condition; guidance=1 does without")
 
     x, before = noise, None
-    for done, (t, t_next) in enumerate(pairwise(settings.times()), start=1):
+    for done, (t, t_next) in enumerate(list(pairwise(settings.times()))[steps_done:], start=steps_done + 1):
         for at, update in settings.updates(t, t_next):
-            now = Point(at, x, guided_velocity(network, x, at, condition, settings, unconditional))
+            answers = yield settings.queries(x, at, condition, unconditional)
+            now = Point(at, x, settings.velocity(answers))
             x, before = update(now, before, t_next), now
         if on_step is not None:
-            on_step(done, x + (1 - t_next) * now.velocity)
+            on_step(done, Point(t_next, x, now.velocity))
     return x
-
-
-def guided_velocity(
-    network: nn.Module,
-    x: Tensor,
-    t: float,
-    condition: Condition,
-    settings: SamplerConfig,
-    unconditional: Condition | None,
-) -> Tensor:
-    """Away from the unconditional velocity, inside the guidance interval; outside, that of the condition alone."""
-    if not settings.guides(t):
-        return plain_velocity(network, x, t, condition, settings.precision)
-    assert unconditional is not None
-    if can_be_joined(condition, unconditional):
-        both_conditions = join_conditions(condition, unconditional)
-        both = plain_velocity(network, torch.cat([x, x]), t, both_conditions, settings.precision)
-        with_condition, without = both.chunk(2)
-    else:
-        with_condition = plain_velocity(network, x, t, condition, settings.precision)
-        without = plain_velocity(network, x, t, unconditional, settings.precision)
-    return without + settings.guidance * (with_condition - without)
-
-
-def plain_velocity(network: nn.Module, x: Tensor, t: float, condition: Condition, precision: str) -> Tensor:
-    """What the network says, all rows at one time."""
-    with autocast(x.device, precision):
-        return network(x, x.new_full((len(x),), t), condition).to(x.dtype)

@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from unlatent.models import SamplerConfig, Text, TextConfig, sample
-from unlatent.models.samplers import STEPS, Point, dpmpp_2m, euler, guided_velocity
+from unlatent.models.queries import answer
+from unlatent.models.samplers import STEPS, Point, dpmpp_2m, euler
 
 NULL = 10
 LABELS = torch.tensor([3, 7])
@@ -204,7 +205,7 @@ def test_guidance_is_between_the_two_texts_as_each_is_read_alone(make_config, ma
     x, wanted, other = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 12), torch.randn(2, avoided, 12)
     t, settings = torch.full((2,), 0.5), SamplerConfig(guidance=3.0)
 
-    guided = guided_velocity(network, x, 0.5, Text(wanted), settings, Text(other))
+    guided = settings.velocity(answer(network, settings.queries(x, 0.5, Text(wanted), Text(other)), "fp32"))
 
     towards, away = network(x, t, Text(wanted)), network(x, t, Text(other))
     torch.testing.assert_close(guided, away + 3 * (towards - away), rtol=1e-4, atol=1e-5)
@@ -250,7 +251,10 @@ def test_network_evaluations_are_the_rows_that_the_network_sees(name, guidance):
 def test_every_step_is_shown_and_the_last_is_the_result(name):
     shown = {}
 
-    _, image = draw(lambda x, t, label: (1 - x) * t[:, None, None, None], shown.__setitem__, name=name, steps=6)
+    def show(done, point):
+        shown[done] = point.data
+
+    _, image = draw(lambda x, t, label: (1 - x) * t[:, None, None, None], show, name=name, steps=6)
 
     assert list(shown) == [1, 2, 3, 4, 5, 6]
     assert torch.equal(shown[6], image)
@@ -260,7 +264,10 @@ def test_every_step_is_shown_and_the_last_is_the_result(name):
 def test_the_estimate_of_a_straight_flow_is_right_from_the_first_step(name):
     shown = []
 
-    _, image = draw(lambda x, t, label: torch.ones_like(x), lambda _, x: shown.append(x), name=name, steps=4)
+    def show(done, point):
+        shown.append(point.data)
+
+    _, image = draw(lambda x, t, label: torch.ones_like(x), show, name=name, steps=4)
 
     for estimate in shown:
         torch.testing.assert_close(estimate, image)
