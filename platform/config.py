@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from unlatent.models.config import PixelTransformerConfig
+from unlatent.models.editing import EditConfig
 from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.cluster import ClusterConfig
@@ -46,6 +47,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    edit: EditConfig = field(default_factory=EditConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: str = "store"  # a folder, or an object store's address: s3://bucket/folder

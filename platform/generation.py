@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 import yaml
 from PIL import Image
@@ -12,7 +13,7 @@ from torch import Tensor
 
 from unlatent.models.config import config_from
 from unlatent.models.network import PixelTransformer
-from unlatent.models.samplers import SamplerConfig, sample
+from unlatent.models.samplers import Point, SamplerConfig, sample
 from unlatent.platform import checkpoints
 from unlatent.platform.store import Store, split_address
 
@@ -29,6 +30,10 @@ class LoadedModel:
     checkpoint_hash: str
     images_seen: int
     weights: str  # ema or raw
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.network.parameters()).device
 
     def generate(
         self, classes: Sequence[str | int], seeds: Sequence[int], settings: SamplerConfig | None = None
@@ -98,16 +103,15 @@ def generate(
     labels: Sequence[int],
     seeds: Sequence[int],
     settings: SamplerConfig,
-    on_step: Callable[[int, Tensor], None] | None = None,
+    on_step: Callable[[int, Point], None] | None = None,
 ) -> Tensor:
     """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its label, its seed and the settings alone.
 
-    `on_step` is called with the number of steps done and the current estimate of the clean images, float in [-1, 1].
+    `on_step` is called with the number of steps done, and where the images are.
     """
     config = model.network.config
-    device = next(model.network.parameters()).device
-    noise = draw_noise(seeds, config.channels, config.image_size).to(device)
-    label = torch.tensor(labels, device=device)
+    noise = draw_noise(seeds, config.channels, config.image_size).to(model.device)
+    label = torch.tensor(labels, device=model.device)
     return to_bytes(sample(model.network, noise, label, settings, model.network.unconditional(label), on_step)).cpu()
 
 
@@ -116,10 +120,21 @@ def to_bytes(images: Tensor) -> Tensor:
     return ((images + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
 
 
+def to_floats(pixels: Tensor) -> Tensor:
+    """uint8 images as floats in [-1, 1], which `to_bytes` turns back into the same."""
+    return pixels.to(torch.float32) / 127.5 - 1
+
+
 def to_image(pixels: Tensor) -> Image.Image:
     """One uint8 image (C, H, W) as a picture: grey for one channel, colour for three."""
     array = pixels.permute(1, 2, 0).numpy()
     return Image.fromarray(array[:, :, 0] if array.shape[2] == 1 else array)
+
+
+def from_image(picture: Image.Image) -> Tensor:  # (C, H, W)
+    """Its pixels as uint8: a channel for each of its bands."""
+    array = np.array(picture)
+    return torch.from_numpy(array[:, :, None] if array.ndim == 2 else array).permute(2, 0, 1)
 
 
 def to_png(picture: Image.Image) -> bytes:

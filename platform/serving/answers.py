@@ -2,21 +2,24 @@
 
 import asyncio
 import base64
+import dataclasses
 import io
 import json
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, field
+from functools import singledispatch
 from typing import Any
 
 from PIL.PngImagePlugin import PngInfo
 
 from unlatent.platform.generation import to_image
+from unlatent.platform.orders import Edit, Generation, Order
 from unlatent.platform.serving.errors import Refusal
-from unlatent.platform.serving.generator import Order, Picture
 from unlatent.platform.serving.model_card import ModelCard
-from unlatent.platform.serving.requests import GenerationRequest
+from unlatent.platform.serving.requests import ImageRequest
+from unlatent.platform.serving.served_model import Picture
 
 Answer = dict[str, Any]
 
@@ -25,7 +28,7 @@ Answer = dict[str, Any]
 class Answers:
     """Words the answers to one request."""
 
-    request: GenerationRequest
+    request: ImageRequest
     order: Order
     card: ModelCard
     created: int = field(default_factory=lambda: int(time.time()))
@@ -45,7 +48,7 @@ class Answers:
         """One picture as a server-sent event."""
         kind = "completed" if picture.partial is None else "partial_image"
         content = {
-            "type": f"image_generation.{kind}",
+            "type": f"{'image_edit' if isinstance(self.order, Edit) else 'image_generation'}.{kind}",
             "created_at": self.created,
             "size": self.card.size,
             "quality": "auto",
@@ -67,30 +70,52 @@ class Answers:
             "seed": self.order.seeds[picture.index],
             "model": self.card.id,
             "checkpoint_hash": self.card.checkpoint_hash,
-            "settings": self.settings(),
+            "settings": settings_of(self.order, self.card.classes),
         }
         content = await asyncio.to_thread(encode, picture, self.request.output_format, origin)
         return {"b64_json": base64.b64encode(content).decode(), **origin}
 
-    def settings(self) -> Answer:
-        used = self.order.settings
-        return {
-            "prompt": self.card.classes[self.order.labels[0]],
-            "steps": used.steps,
-            "guidance": used.guidance,
-            "guidance_interval": [used.guidance_low, used.guidance_high],
-            "sampler": used.name,
-        }
-
     def usage(self, images: int) -> Answer:
         """In OpenAI's terms. A token is a patch of the image; a class is no text."""
-        tokens = images * self.card.network.grid**2
+        tokens = self.card.network.grid**2
+        read = tokens if isinstance(self.order, Edit) else 0
         return {
-            "input_tokens": 0,
-            "input_tokens_details": {"image_tokens": 0, "text_tokens": 0},
-            "output_tokens": tokens,
-            "total_tokens": tokens,
+            "input_tokens": read,
+            "input_tokens_details": {"image_tokens": read, "text_tokens": 0},
+            "output_tokens": images * tokens,
+            "total_tokens": read + images * tokens,
         }
+
+
+@singledispatch
+def settings_of(order: Order, classes: list[str]) -> Answer:
+    """The fields of a request that asks for the same, its seed and files aside."""
+    raise NotImplementedError
+
+
+@settings_of.register
+def _(order: Generation, classes: list[str]) -> Answer:
+    used = order.settings
+    avoided = {} if order.avoided is None else {"negative_prompt": classes[order.avoided]}
+    return {
+        "prompt": classes[order.label],
+        **avoided,
+        "steps": used.steps,
+        "guidance": used.guidance,
+        "guidance_interval": [used.guidance_low, used.guidance_high],
+        "sampler": used.name,
+    }
+
+
+@settings_of.register
+def _(order: Edit, classes: list[str]) -> Answer:
+    source = {} if order.source is None else {"source_prompt": classes[order.source]}
+    return {
+        "prompt": classes[order.target],
+        **source,
+        **dataclasses.asdict(order.config),
+        "keep_background": order.keep_background,
+    }
 
 
 def encode(picture: Picture, output_format: str, origin: Answer) -> bytes:

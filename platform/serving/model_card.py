@@ -10,6 +10,7 @@ import pyarrow.dataset as ds
 
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.cost import forward_gflops, parameters
+from unlatent.models.editing import EditConfig
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import tables
 from unlatent.platform.generation import LoadedModel
@@ -31,6 +32,7 @@ class ModelCard:
     classes: list[str]
     network: PixelTransformerConfig
     sampler: SamplerConfig  # for what a request leaves open
+    edit: EditConfig  # the same of an edit
     metrics: list[dict[str, Any]]  # rows of `evaluations`, each with what its value depends on
     created: int = field(default_factory=lambda: int(time.time()))
 
@@ -60,11 +62,12 @@ class ModelCard:
             "parameters": parameters(self.network),
             "forward_gflops": forward_gflops(self.network),
             "sampler": dataclasses.asdict(self.sampler),
+            "edit": dataclasses.asdict(self.edit),
             "metrics": self.metrics,
         }
 
 
-def model_card(model: LoadedModel, store: Store) -> ModelCard:
+def model_card(model: LoadedModel, store: Store, edit: EditConfig | None = None) -> ModelCard:
     return ModelCard(
         run_id=model.run_id,
         checkpoint=model.checkpoint,
@@ -74,6 +77,7 @@ def model_card(model: LoadedModel, store: Store) -> ModelCard:
         classes=model.classes,
         network=model.network.config,
         sampler=model.sampler,
+        edit=edit or EditConfig(),
         metrics=metrics_of(model, store),
     )
 

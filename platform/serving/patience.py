@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from fastapi import Request
 
 from unlatent.platform.serving.errors import Refusal
-from unlatent.platform.serving.generator import Picture
+from unlatent.platform.serving.served_model import Picture
 
 Result = TypeVar("Result")
 

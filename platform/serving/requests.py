@@ -1,4 +1,4 @@
-"""What a client may ask for, and the order that the generator is given for it.
+"""What a client may ask for, and the order that the engine is given for it.
 
 A field that is not here, of another type or out of range is refused by name. What only the deployed model can tell (its
 classes, its size) is checked against its card.
@@ -8,22 +8,26 @@ import dataclasses
 import secrets
 from typing import Any, Literal
 
+from fastapi import UploadFile
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from unlatent.models.editing import EditConfig
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.generation import class_index
+from unlatent.platform.orders import Edit, Generation, Order
+from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.errors import Refusal
-from unlatent.platform.serving.generator import Order
 from unlatent.platform.serving.model_card import ModelCard
+from unlatent.platform.serving.uploads import read_image, read_mask
 
 MAX_SEED = 2**63 - 1
 EASY_SEEDS = 2**32  # a seed of our own choice is short enough to read out, and exact in JavaScript
 
 
-class GenerationRequest(BaseModel):
-    """OpenAI's fields that can be honoured here, then ours. A null is a field left out."""
+class ImageRequest(BaseModel):
+    """What drawing and editing have in common: OpenAI's fields that can be honoured here, then ours."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     prompt: str = Field(max_length=1000, description="a class, by its name or its index")
     model: str | None = Field(None, description="id of the deployed model, if given")
@@ -38,6 +42,30 @@ class GenerationRequest(BaseModel):
     user: str | None = Field(None, max_length=1000, description="for the client's own use")
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="image i of a request takes seed + i")
     steps: int | None = Field(None, ge=1, description="denoising steps; the model's own number if left out")
+
+    def require_fit(self, card: ModelCard) -> None:
+        """Raises Refusal for what the deployed model is not, or cannot do."""
+        if self.model not in (None, card.id):
+            message = f"model={self.model!r} is not deployed here; {card.id} is"
+            raise Refusal(404, message, "model", "model_not_found")
+        if self.size not in ("auto", card.size):
+            message = f"size={self.size} is not what the model makes; {card.size} or auto would do"
+            raise Refusal(400, message, "size")
+        if self.partial_images and not self.stream:
+            message = f"partial_images={self.partial_images} has no effect without stream=true"
+            raise Refusal(400, message, "partial_images")
+
+    @property
+    def seeds(self) -> list[int]:
+        """Image i takes seed + i, so each image of a request can be asked for again alone."""
+        first = secrets.randbelow(EASY_SEEDS) if self.seed is None else self.seed
+        return [(first + i) % (MAX_SEED + 1) for i in range(self.n)]
+
+
+class GenerationRequest(ImageRequest, strict=True):
+    """A null is a field left out."""
+
+    negative_prompt: str | None = Field(None, max_length=1000, description="a class to guide away from")
     guidance: float | None = Field(None, ge=0, le=100, description="towards the class; 1 is none")
     guidance_interval: list[float] | None = Field(None, description="[low, high]: guided for low < t < high")
     sampler: Literal["ab2", "dpmpp_2m", "euler", "heun"] | None = Field(None, description="how the flow is integrated")
@@ -57,31 +85,66 @@ class GenerationRequest(BaseModel):
         return interval
 
 
-def order_of(request: GenerationRequest, card: ModelCard, max_steps: int) -> Order:
+class EditRequest(ImageRequest):
+    """A form, whose values are texts; the image and the mask are files."""
+
+    image: UploadFile = Field(description="png, jpeg or webp, of the model's size")
+    mask: UploadFile | None = Field(None, description="png; only where it is transparent may the image change")
+    source_prompt: str | None = Field(None, max_length=1000, description="the class that the image shows, if known")
+    n_max: int | None = Field(None, ge=0, description="steps from the end that edit: fewer keep more of the image")
+    n_min: int | None = Field(None, ge=0, description="last steps that draw freely")
+    n_avg: int | None = Field(None, ge=1, le=8, description="noises that a step averages over")
+    source_guidance: float | None = Field(None, ge=0, le=100, description="of the source; 1 is none")
+    target_guidance: float | None = Field(None, ge=0, le=100, description="of the prompt; 1 is none")
+    keep_background: bool = Field(False, description="find out where the image changed, and keep the rest as it was")
+
+
+def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConfig) -> Generation:
     """Raises Refusal for what this model cannot do."""
-    if request.model not in (None, card.id):
-        raise Refusal(404, f"model={request.model!r} is not deployed here; {card.id} is", "model", "model_not_found")
-    if request.size not in ("auto", card.size):
-        raise Refusal(400, f"size={request.size} is not what the model makes; {card.size} or auto would do", "size")
-    if request.partial_images and not request.stream:
-        message = f"partial_images={request.partial_images} has no effect without stream=true"
-        raise Refusal(400, message, "partial_images")
-    settings = settings_of(request, card.sampler)
-    if settings.steps > max_steps:
-        raise Refusal(400, f"steps={settings.steps} is over the limit of {max_steps}", "steps")
-    try:
-        label = class_index(card.classes, request.prompt)
-    except ValueError as error:
-        raise Refusal(400, str(error), "prompt", "unknown_class") from None
-    return Order(
-        labels=[label] * request.n,
-        seeds=seeds_of(request),
+    request.require_fit(card)
+    settings = sampler_of(request, card.sampler)
+    avoided = request.negative_prompt
+    order = Generation(
+        label=label_of(card, "prompt", request.prompt),
+        avoided=None if avoided is None else label_of(card, "negative_prompt", avoided),
+        seeds=request.seeds,
         settings=settings,
         partial_images=request.partial_images,
     )
+    if avoided is not None and settings.most_rows == 1:
+        raise Refusal(400, "negative_prompt has no effect without guidance; guidance=2 would do", "negative_prompt")
+    require_room(settings.steps, order, config)
+    return order
 
 
-def settings_of(request: GenerationRequest, defaults: SamplerConfig) -> SamplerConfig:
+async def edit_of(request: EditRequest, card: ModelCard, config: ServeConfig) -> Edit:
+    """Raises Refusal for what this model cannot do, and for files that are no image of its size."""
+    request.require_fit(card)
+    source = request.source_prompt
+    image, visible = await read_image(request.image, card)
+    order = Edit(
+        image=image,
+        source=None if source is None else label_of(card, "source_prompt", source),
+        target=label_of(card, "prompt", request.prompt),
+        seeds=request.seeds,
+        config=edit_config_of(request, card.edit),
+        sampler=card.sampler,
+        mask=visible if request.mask is None else await read_mask(request.mask, card),
+        keep_background=request.keep_background,
+        partial_images=request.partial_images,
+    )
+    require_room(order.config.steps, order, config)
+    return order
+
+
+def label_of(card: ModelCard, field: str, name: str) -> int:
+    try:
+        return class_index(card.classes, name)
+    except ValueError as error:
+        raise Refusal(400, str(error), field, "unknown_class") from None
+
+
+def sampler_of(request: GenerationRequest, defaults: SamplerConfig) -> SamplerConfig:
     """The sampler that the model's run was configured with, but for what the request says."""
     low, high = request.guidance_interval or (None, None)
     asked: dict[str, Any] = {
@@ -91,10 +154,28 @@ def settings_of(request: GenerationRequest, defaults: SamplerConfig) -> SamplerC
         "guidance_low": low,
         "guidance_high": high,
     }
-    return dataclasses.replace(defaults, **{name: value for name, value in asked.items() if value is not None})
+    return dataclasses.replace(defaults, **given(asked))
 
 
-def seeds_of(request: GenerationRequest) -> list[int]:
-    """Image i takes seed + i, so each image of a request can be asked for again alone."""
-    first = secrets.randbelow(EASY_SEEDS) if request.seed is None else request.seed
-    return [(first + i) % (MAX_SEED + 1) for i in range(request.n)]
+def edit_config_of(request: EditRequest, defaults: EditConfig) -> EditConfig:
+    """The defaults, but for what the request says; where it says how many steps, as large a part of them edits."""
+    names = ("n_max", "n_min", "n_avg", "source_guidance", "target_guidance")
+    asked = given({name: getattr(request, name) for name in names})
+    steps = request.steps or defaults.steps
+    n_max = round(defaults.n_max * steps / defaults.steps)
+    try:
+        return dataclasses.replace(defaults, **({"steps": steps, "n_max": n_max} | asked))
+    except ValueError as error:
+        raise Refusal(400, str(error), "n_max") from None
+
+
+def given(fields: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def require_room(steps: int, order: Order, config: ServeConfig) -> None:
+    if steps > config.max_steps:
+        raise Refusal(400, f"steps={steps} is over the limit of {config.max_steps}", "steps")
+    if order.most_rows > config.max_rows:
+        message = f"n_avg: {order.most_rows} rows for one image are over the limit of {config.max_rows}; less would do"
+        raise Refusal(400, message, "n_avg")

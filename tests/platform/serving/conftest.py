@@ -16,7 +16,8 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.generation import LoadedModel
 from unlatent.platform.serving.app import create_app
 from unlatent.platform.serving.config import ServeConfig
-from unlatent.platform.serving.generator import SerialGenerator
+from unlatent.platform.serving.generator import Generator
+from unlatent.platform.serving.metrics import Metrics
 from unlatent.platform.serving.model_card import ModelCard, model_card
 from unlatent.platform.store import Store
 
@@ -50,7 +51,7 @@ def card(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> ModelC
 
 
 class Client(httpx.Client):
-    generator: SerialGenerator  # behind the endpoint that it talks to
+    generator: Generator  # behind the endpoint that it talks to
 
 
 @pytest.fixture
@@ -73,9 +74,9 @@ def client(model: LoadedModel, card: ModelCard) -> Iterator[Client]:
 
 @contextmanager
 def endpoint(model: LoadedModel, card: ModelCard, config: ServeConfig) -> Iterator[Client]:
-    generator = SerialGenerator(config.max_queued_requests)
+    generator = Generator(config, Metrics())
     generator.serve(model, card)
-    server = uvicorn.Server(uvicorn.Config(create_app(generator, config), log_level="error"))
+    server = uvicorn.Server(uvicorn.Config(create_app(generator, config, config.token_digest), log_level="error"))
     listening = socket.create_server(("127.0.0.1", 0))
     thread = threading.Thread(target=server.run, args=([listening],))
     thread.start()

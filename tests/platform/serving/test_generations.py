@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 
 from unlatent.platform.serving.answers import encode
-from unlatent.platform.serving.generator import Picture
+from unlatent.platform.serving.served_model import Picture
 
 GENERATIONS = "/v1/images/generations"
 

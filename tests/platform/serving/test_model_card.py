@@ -25,8 +25,8 @@ def test_the_deployed_model_is_listed_with_what_it_is(client, card):
     assert (model["id"], model["object"], model["run_id"]) == ("digits-01234567", "model", "digits")
     assert model["classes"] == card.classes and model["size"] == "8x8"
     assert model["network"]["patch_size"] == model["network"]["window"] == 4
-    assert model["parameters"] == sum(p.numel() for p in client.generator.model.network.parameters())
-    assert model["sampler"]["steps"] == 4
+    assert model["parameters"] == sum(p.numel() for p in client.generator.served.model.network.parameters())
+    assert model["sampler"]["steps"] == 4 and model["edit"]["n_max"] == 33
 
 
 def test_a_model_can_be_fetched_by_its_id(client, card):

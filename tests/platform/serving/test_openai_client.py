@@ -49,11 +49,11 @@ def test_it_understands_refusals(official):
 
 
 def test_it_understands_a_stream_that_fails(serve):
-    client = serve(deadline_s=1.5, max_steps=10**6)
+    client = serve(deadline_s=1.5, max_steps=10**5)
     official = openai.OpenAI(base_url=f"{client.base_url}/v1", api_key="none", max_retries=0)
 
     with pytest.raises(openai.APIStatusError) as refused:
-        official.images.generate(prompt="3", stream=True, extra_body={"steps": 10**6})
+        official.images.generate(prompt="3", stream=True, extra_body={"steps": 10**5})
 
     assert refused.value.status_code == 504
 
@@ -64,3 +64,25 @@ def test_it_sends_the_token(serve):
     assert openai.OpenAI(base_url=url, api_key="secret").models.list().data
     with pytest.raises(openai.AuthenticationError):
         openai.OpenAI(base_url=url, api_key="wrong").models.list()
+
+
+def test_it_edits_images(official):
+    made = official.images.generate(prompt="3", extra_body={"seed": 5})
+    image = ("three.png", base64.b64decode(made.data[0].b64_json), "image/png")
+
+    answer = official.images.edit(
+        image=image, prompt="8", n=2, size="8x8", extra_body={"source_prompt": "3", "seed": 1}
+    )
+
+    assert [image.seed for image in answer.data] == [1, 2]
+    assert answer.usage.input_tokens == 4 and answer.usage.output_tokens == 8
+
+
+def test_it_streams_edits(official):
+    made = official.images.generate(prompt="3", extra_body={"seed": 5})
+    image = ("three.png", base64.b64decode(made.data[0].b64_json), "image/png")
+
+    *partials, done = official.images.edit(image=image, prompt="8", stream=True, partial_images=2)
+
+    assert [type(event).__name__ for event in partials] == ["ImageEditPartialImageEvent"] * 2
+    assert type(done).__name__ == "ImageEditCompletedEvent" and done.size == "8x8"

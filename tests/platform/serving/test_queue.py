@@ -5,7 +5,7 @@ import httpx
 import pytest
 
 GENERATIONS = "/v1/images/generations"
-LONG = {"prompt": "3", "steps": 10**6}
+LONG = {"prompt": "3", "steps": 10**5}
 
 
 def create(client: httpx.Client, **request: object) -> httpx.Response:
@@ -20,11 +20,11 @@ def wait_until(condition) -> None:
 
 
 def test_a_full_queue_refuses_and_says_when_to_come_back(serve):
-    client = serve(max_queued_requests=1, deadline_s=1, max_steps=10**6)
+    client = serve(max_rows=2, max_queued_rows=2, deadline_s=1, max_steps=10**5)
 
     with ThreadPoolExecutor() as threads:
-        waiting = [threads.submit(create, client, steps=10**6) for _ in range(2)]
-        wait_until(lambda: len(client.generator.unfinished) == 2)
+        waiting = [threads.submit(create, client, steps=10**5) for _ in range(2)]
+        wait_until(lambda: len(client.generator.served.errands) == 2)
         refused = create(client)
 
     assert refused.status_code == 429
@@ -34,54 +34,54 @@ def test_a_full_queue_refuses_and_says_when_to_come_back(serve):
 
 
 def test_a_deadline_ends_the_work_and_the_next_request_is_unharmed(serve):
-    client = serve(deadline_s=0.3, max_steps=10**6)
+    client = serve(deadline_s=0.3, max_steps=10**5)
 
-    late = create(client, steps=10**6)
+    late = create(client, steps=10**5)
 
     assert late.status_code == 504
     assert "0.3 s" in late.json()["error"]["message"]
-    wait_until(lambda: not client.generator.unfinished)
+    wait_until(lambda: not client.generator.served.errands)
     assert create(client).status_code == 200
 
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_client_that_leaves_ends_its_work(serve, stream):
-    client = serve(max_steps=10**6)
+    client = serve(max_steps=10**5)
 
     with pytest.raises(httpx.ReadTimeout):
         client.post(GENERATIONS, json={**LONG, "stream": stream}, timeout=0.3)
 
-    wait_until(lambda: not client.generator.unfinished)
+    wait_until(lambda: not client.generator.served.errands)
     assert create(client).status_code == 200
 
 
 def test_a_client_that_leaves_in_the_middle_of_a_stream_ends_its_work(serve):
-    client = serve(max_steps=10**6)
+    client = serve(max_steps=10**5)
     request = {**LONG, "steps": 8000, "stream": True, "partial_images": 3}
 
     with client.stream("POST", GENERATIONS, json=request, timeout=20) as response:
         next(response.iter_text())
 
-    wait_until(lambda: not client.generator.unfinished)
+    wait_until(lambda: not client.generator.served.errands)
 
 
 def test_a_client_that_leaves_the_queue_frees_its_place(serve):
-    client = serve(max_queued_requests=1, deadline_s=2, max_steps=10**6)
+    client = serve(max_rows=2, max_queued_rows=2, deadline_s=2, max_steps=10**5)
 
     with ThreadPoolExecutor() as threads:
-        threads.submit(create, client, steps=10**6)
-        wait_until(lambda: len(client.generator.unfinished) == 1)
+        threads.submit(create, client, steps=10**5)
+        wait_until(lambda: len(client.generator.served.errands) == 1)
         with pytest.raises(httpx.ReadTimeout):
             client.post(GENERATIONS, json=LONG, timeout=0.3)
-        wait_until(lambda: len(client.generator.unfinished) == 1)
+        wait_until(lambda: len(client.generator.served.errands) == 1)
 
 
 def test_health_answers_while_an_image_is_made(serve):
-    client = serve(deadline_s=1, max_steps=10**6)
+    client = serve(deadline_s=1, max_steps=10**5)
 
     with ThreadPoolExecutor() as threads:
-        making = threads.submit(create, client, steps=10**6)
-        wait_until(lambda: client.generator.unfinished)
+        making = threads.submit(create, client, steps=10**5)
+        wait_until(lambda: client.generator.served.errands)
         started = time.monotonic()
         health = client.get("/health")
 
@@ -89,8 +89,8 @@ def test_health_answers_while_an_image_is_made(serve):
     assert making.result().status_code == 504
 
 
-def test_first_come_first_served(serve):
-    client, done = serve(), []
+def test_first_come_first_served_where_there_is_room_for_one(serve):
+    client, done = serve(max_rows=2), []
 
     def make(number: int) -> None:
         create(client, steps=300)
@@ -104,9 +104,9 @@ def test_first_come_first_served(serve):
     assert done == [0, 1, 2, 3]
 
 
-def test_a_failure_is_answered_without_its_details_and_does_no_harm(serve, model):
+def test_a_failure_is_answered_without_its_details_and_does_no_harm(serve, model, monkeypatch):
     client = serve()
-    client.generator.model = None  # an inner promise broken
+    monkeypatch.setattr(type(model.network), "forward", out_of_memory)
 
     failed = create(client)
 
@@ -117,5 +117,9 @@ def test_a_failure_is_answered_without_its_details_and_does_no_harm(serve, model
         "param": None,
         "code": "internal_error",
     }
-    client.generator.model = model
+    monkeypatch.undo()
     assert create(client).status_code == 200
+
+
+def out_of_memory(*given: object) -> None:
+    raise RuntimeError("out of memory")

@@ -106,7 +106,7 @@ def test_a_body_over_the_limit_is_refused_even_if_it_does_not_say_its_length(cli
 
 def test_without_a_model_the_endpoint_lives_and_is_not_ready(serve):
     client = serve()
-    client.generator.card = None
+    client.generator.served = None
 
     alive, ready, refused = client.get("/health"), client.get("/ready"), client.post(GENERATIONS, json={"prompt": "3"})
 
@@ -146,7 +146,9 @@ def test_the_sampler_names_are_those_there_are():
         ({"host": "example.org"}, "token"),
         ({"port": 70000}, "port=70000"),
         ({"token": "a b"}, "token"),
-        ({"max_queued_requests": -1}, "max_queued_requests=-1"),
+        ({"max_queued_rows": -1}, "max_queued_rows=-1"),
+        ({"max_rows": 0}, "max_rows=0"),
+        ({"replicas": 2, "max_replicas": 1}, "max_replicas=1"),
         ({"max_steps": 0}, "max_steps=0"),
         ({"deadline_s": 0}, "deadline_s=0"),
     ],

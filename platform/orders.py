@@ -1,0 +1,132 @@
+"""What one request asks for, all of it checked: images to draw, or an image to edit.
+
+An order turns into jobs for the engine, one for each image, which end with its pixels. Its noise comes from the image's
+own seed, so the image is a function of checkpoint, order and seed: batch mates, device and replica do not show.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from unlatent.models import editing
+from unlatent.models.editing import EditConfig, changed_region, kept_outside
+from unlatent.models.engine import Engine, Job
+from unlatent.models.queries import Trajectory
+from unlatent.models.samplers import Point, SamplerConfig, draw
+from unlatent.platform.data_order import mix
+from unlatent.platform.generation import LoadedModel, draw_noise, to_bytes, to_floats
+
+EDITS = 1  # the stream of noise that edits draw from: the noise that made an image would break its edit
+
+OnStep = Callable[[int, Point], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Generation:
+    """Images of a class, from noise."""
+
+    label: int
+    seeds: list[int]  # one for each image
+    settings: SamplerConfig
+    avoided: int | None = None  # the class that guidance leads away from; None: from no class
+    partial_images: int = 0  # how often each image is shown before it is done
+
+    @property
+    def steps(self) -> list[int]:
+        """Those that an image takes, by the number that is done after each."""
+        return list(range(1, self.settings.steps + 1))
+
+    @property
+    def most_rows(self) -> int:
+        """Of one image in one network call."""
+        return self.settings.most_rows
+
+    def job(self, model: LoadedModel, index: int, on_step: OnStep | None = None) -> Job:
+        return Job(self.trajectory(model, self.seeds[index], on_step), self.most_rows)
+
+    def trajectory(self, model: LoadedModel, seed: int, on_step: OnStep | None) -> Trajectory:
+        network, config = model.network, model.network.config
+        noise = draw_noise([seed], config.channels, config.image_size).to(model.device)
+        label = torch.tensor([self.label], device=model.device)
+        away = network.unconditional(label) if self.avoided is None else torch.full_like(label, self.avoided)
+        image = yield from draw(noise, label, self.settings, away, on_step)
+        return pixels_of(image)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Edit:
+    """An image turned into another class's, by FlowEdit."""
+
+    image: Tensor  # uint8 (C, H, W)
+    source: int | None  # the class that the image is of; None: it is not known
+    target: int
+    seeds: list[int]
+    config: EditConfig
+    sampler: SamplerConfig
+    mask: Tensor | None = None  # bool (1, H, W): where it is false, every pixel stays what it is
+    keep_background: bool = False  # the same with a mask that is found where the edit changed much
+    partial_images: int = 0
+
+    @property
+    def steps(self) -> list[int]:
+        return list(range(self.config.steps - self.config.n_max + 1, self.config.steps + 1))
+
+    @property
+    def most_rows(self) -> int:
+        return editing.most_rows(self.config, self.sampler)
+
+    def job(self, model: LoadedModel, index: int, on_step: OnStep | None = None) -> Job:
+        return Job(self.trajectory(model, self.seeds[index], on_step), self.most_rows)
+
+    def task(self, model: LoadedModel) -> editing.Edit:
+        target = torch.tensor([self.target], device=model.device)
+        nothing = model.network.unconditional(target)
+        return editing.Edit(
+            source=nothing if self.source is None else torch.full_like(target, self.source),
+            target=target,
+            unconditional=nothing,
+            config=self.config,
+            sampler=self.sampler,
+            mask=None if self.mask is None else self.mask[None].to(model.device, torch.float32),
+        )
+
+    def trajectory(self, model: LoadedModel, seed: int, on_step: OnStep | None) -> Trajectory:
+        generator = torch.Generator().manual_seed(mix(seed, 0, EDITS))
+        image = to_floats(self.image[None]).to(model.device)
+
+        def fresh_noise() -> Tensor:
+            return torch.randn(image.shape, generator=generator).to(model.device)
+
+        edited = yield from editing.edit(image, self.task(model), fresh_noise, on_step)
+        if self.keep_background:
+            edited = kept_outside(changed_region(image, edited), image, edited)
+        return pixels_of(edited)
+
+
+Order = Generation | Edit
+
+
+def partial_steps(order: Order) -> list[int]:
+    """After which steps an image is shown before it is done: evenly spread, fewer if there are few steps."""
+    steps, parts = order.steps, order.partial_images + 1
+    return sorted({steps[len(steps) * part // parts - 1] for part in range(1, parts) if len(steps) * part >= parts})
+
+
+def carry_out(model: LoadedModel, orders: Sequence[Order], max_rows: int) -> list[Tensor]:
+    """The images of all orders, uint8 (C, H, W), from the engine that the endpoint runs, without one."""
+    engine = Engine(model.network, model.sampler.precision, max_rows)
+    jobs = [order.job(model, index) for order in orders for index in range(len(order.seeds))]
+    for job in jobs:
+        engine.add(job)
+    while not engine.idle:
+        for ended in engine.step():
+            if ended.error:
+                raise ended.error
+    return [job.result for job in jobs]
+
+
+def pixels_of(image: Tensor) -> Tensor:  # (1, C, H, W) in [-1, 1] -> (C, H, W)
+    """One image as uint8, on the CPU."""
+    return to_bytes(image)[0].cpu()

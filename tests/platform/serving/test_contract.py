@@ -1,0 +1,34 @@
+"""Requests made up from the endpoint's own description, by Schemathesis: right ones, and wrong ones of every kind."""
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, given, settings
+from schemathesis import GenerationMode
+
+READING = ["/v1/models", "/v1/models/{model_id}", "/health", "/ready"]
+WRITING = ["/v1/images/generations", "/v1/images/edits"]
+ASKED = [(path, "GET", GenerationMode.POSITIVE) for path in READING] + [
+    (path, "POST", mode) for path in WRITING for mode in GenerationMode
+]
+
+
+@pytest.fixture(scope="session")
+def description(client):
+    return schemathesis.openapi.from_url(f"{client.base_url}/openapi.json")
+
+
+@pytest.mark.parametrize(("path", "method", "mode"), ASKED)
+def test_no_request_makes_the_endpoint_fail(description, path, method, mode):
+    statuses = set()
+
+    @given(case=description[path][method].as_strategy(generation_mode=mode))
+    @settings(max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    def ask(case):
+        response = case.call(timeout=60)
+        statuses.add(response.status_code)
+        assert response.status_code < 500, response.text
+        if response.status_code >= 400:
+            assert response.json()["error"].keys() == {"message", "type", "param", "code"}
+
+    ask()
+    assert statuses
