@@ -6,11 +6,13 @@ from typing import Annotated
 
 import typer
 
-from unlatent.platform import display, table_commands
+from unlatent.platform import display, endpoint_commands, image_commands, table_commands
 from unlatent.platform.commands import Overrides, app
 from unlatent.platform.data_commands import data
 
-app.add_typer(table_commands.commands)
+GROUPS = (image_commands.commands, endpoint_commands.commands, table_commands.commands)
+for group in GROUPS:
+    app.add_typer(group)
 app.add_typer(data, name="data")
 
 Name = Annotated[str, typer.Argument(help="A pipeline in pipelines/, or a .yaml file")]
@@ -73,7 +75,7 @@ def config(
     """Print the resolved config of any command, as YAML. Runs nothing."""
     from unlatent.pipelines.resolved import resolved_config
 
-    commands = [*app.registered_commands, *table_commands.commands.registered_commands]
+    commands = [command for group in (app, *GROUPS) for command in group.registered_commands]
     known = [each.name or each.callback.__name__ for each in commands if each.callback]
     if command not in known:
         raise ValueError(f"{command!r} is not one of the commands {', '.join(known)}")

@@ -17,7 +17,7 @@ from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
 from unlatent.platform.generation import load_model
 from unlatent.platform.placement import trial_need
 from unlatent.platform.ray_training import train_on_ray
-from unlatent.platform.rollout import Choice, roll_out
+from unlatent.platform.rollout import Choice, start_endpoint
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint, measured_as
 from unlatent.platform.store import Store
@@ -127,7 +127,7 @@ def select(context: Context) -> Outputs:
 def deploy(context: Context) -> Outputs:
     """Starts the endpoint on a checkpoint; it answers while the pipeline runs."""
     choice = Choice(context.given("checkpoint"), context.given("metric"), float(context.given("value")))
-    url = roll_out(context.config, choice)
+    url = start_endpoint(context.config, choice)
     return Outputs({"url": url, "checkpoint": context.given("checkpoint")})
 
 

@@ -1,8 +1,10 @@
 """The Ray cluster that work runs on: a local one started for it, or one that is there already."""
 
+import contextlib
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -82,10 +84,23 @@ def connect(config: ClusterConfig, store: str | None = None) -> None:
     if config.address:
         join(config, store, quiet)
     else:
+        serve_by_haproxy()
         # without the address, a Ray that happens to run on this machine would be joined
         own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 256 << 20}
         ray.init(num_cpus=config.cpus, **own, **quiet)
     stop_on_sigterm()  # Ray has put a handler of its own there, which aborts
+
+
+def serve_by_haproxy() -> None:
+    """Has a request to the endpoint pass in 1 ms, where Ray Serve's own proxy takes 6 to 8. Linux alone has it."""
+    if sys.platform != "linux":
+        return
+    os.environ.setdefault("RAY_SERVE_ENABLE_HA_PROXY", "1")
+    os.environ.setdefault("RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2")  # 30 s: Ctrl-C would take as long
+    with contextlib.ExitStack() as taken:  # its two ports for counters would be the same ones in every Ray
+        for use in ("STATS", "METRICS"):
+            listening = taken.enter_context(socket.create_server(("", 0)))
+            os.environ.setdefault(f"RAY_SERVE_HAPROXY_{use}_PORT", str(listening.getsockname()[1]))
 
 
 def join(config: ClusterConfig, store: str | None, quiet: dict[str, Any]) -> None:

@@ -1,7 +1,5 @@
 """The command line: one stage each. Every command takes config overrides, as `train.batch_size=64`."""
 
-import contextlib
-import threading
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -116,41 +114,6 @@ def average(
     display.say(f"next: unlatent evaluate {checkpoint.path}")
 
 
-@app.command(epilog="unlatent generate --class 3 --class 7 --seed 5 --out pictures sampler.steps=50")
-def generate(
-    overrides: Overrides = None,
-    classes: Annotated[
-        list[str] | None, typer.Option("--class", help="Name or index; every class unless given")
-    ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Images of each class")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Of the first image; each next one has the next")] = 0,
-    out: Annotated[Path, typer.Option(help="Folder for the PNG files")] = Path("images"),
-    checkpoint: Annotated[
-        str | None, typer.Option(help="Path in the store, or a run's id; the best unless given")
-    ] = None,
-) -> None:
-    """Make images from a checkpoint, without a server."""
-    from unlatent.platform.config import compose_config
-    from unlatent.platform.devices import local_device
-    from unlatent.platform.generation import class_index, load_model
-    from unlatent.platform.rollout import choose_checkpoint
-    from unlatent.platform.store import Store
-
-    config = compose_config(overrides or [])
-    store = Store(config.store)
-    path = choose_checkpoint(store, checkpoint or config.serve.checkpoint, config.serve.metric).path
-    model = load_model(store, path, config.evaluation.weights, local_device())
-    wanted = [name for name in classes or model.classes for _ in range(count)]
-    seeds = range(seed, seed + len(wanted))
-    size = config.evaluation.batch_size
-    batches = (slice(start, start + size) for start in range(0, len(wanted), size))
-    images = [image for part in batches for image in model.generate(wanted[part], seeds[part], config.sampler)]
-    out.mkdir(parents=True, exist_ok=True)
-    for name, number, image in zip(wanted, seeds, images, strict=True):
-        image.save(out / f"{model.classes[class_index(model.classes, name)]}-{number}.png".replace("/", "_"))
-    display.say(f"{len(images)} images of {path} in {out}/")
-
-
 @app.command("import", epilog="unlatent import pixeldit-xl.ckpt --config xl --out store/checkpoints/pixeldit-xl/256")
 def import_(
     file: Annotated[Path, typer.Argument(help="A torch file or safetensors, as published")],
@@ -172,21 +135,3 @@ def import_(
     for line in said:
         display.say(line)
     display.say(f"checkpoint: {out}, {checkpoint.hash}")
-
-
-@app.command(epilog="unlatent serve serve.port=8001")
-def serve(overrides: Overrides = None) -> None:
-    """Open the endpoint and its page on the best checkpoint, until Ctrl-C."""
-    from unlatent.platform.config import compose_config
-    from unlatent.platform.rollout import choose_checkpoint, roll_out
-    from unlatent.platform.store import Store
-
-    config = compose_config(overrides or [])
-    choice = choose_checkpoint(Store(config.store), config.serve.checkpoint, config.serve.metric)
-    by = f", {choice.metric} {choice.value:.3f}" if choice.metric else ""
-    display.say(f"starting the endpoint on {choice.path}{by}")
-    url = roll_out(config, choice)
-    display.say(f"{url} is open: the page at {url}/, the API at {url}/v1/images/generations. Ctrl-C ends it.")
-    with contextlib.suppress(KeyboardInterrupt):
-        threading.Event().wait()
-    display.say("\nthe endpoint is closed")

@@ -1,93 +1,207 @@
-"""The endpoint on Ray Serve: one replica that loads a checkpoint and answers HTTP."""
+"""The endpoint as an application of Ray Serve: started, given another checkpoint, ended.
 
-import asyncio
+It is deployed by Serve's config, as `serve deploy` does: with that alone the checkpoint can change while replicas run.
+"""
+
 import contextlib
 import io
 import logging
 import socket
 import time
 import urllib.request
-from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import Any
 
-from fastapi import FastAPI
+import ray
 from ray import serve
+from ray.exceptions import RayActorError
+from ray.serve._private.client import ServeControllerClient
+from ray.serve._private.common import ReplicaState
 from ray.serve.config import HTTPOptions
-from ray.serve.schema import LoggingConfig
+from ray.serve.context import _get_global_client
+from ray.serve.exceptions import DeploymentUnavailableError, RayServeException
+from ray.serve.schema import LoggingConfig, ServeDeploySchema
 
-from unlatent.platform.generation import load_model
+from unlatent.models.editing import EditConfig
 from unlatent.platform.placement import Need, require
-from unlatent.platform.serving.app import create_app
 from unlatent.platform.serving.config import ServeConfig
-from unlatent.platform.serving.generator import SerialGenerator
-from unlatent.platform.serving.model_card import model_card
+from unlatent.platform.serving.endpoint import Endpoint, State
 from unlatent.platform.store import Store
 
-NAME = "unlatent"
+NAME = "unlatent"  # of the application
+DEPLOYMENT = "Endpoint"
 QUIET = LoggingConfig(log_level="ERROR", enable_access_log=False)
 SHORT_REQUESTS = 64  # for the page, /health and refusals, beside the images that are made or waited for
-GRACE_S = 60  # before a replica that cannot load is replaced, for `start` to hear why
+LONGEST_START_S = 600
+
+AppConfig = dict[str, Any]  # as in a config file for `serve deploy`
 
 
-class Endpoint:
-    """One replica. It loads its model in the background, so that /health answers and /ready tells meanwhile."""
-
-    def __init__(self, store: Store, checkpoint: str, config: ServeConfig) -> None:
-        self.store, self.checkpoint, self.config = store, checkpoint, config
-        self.generator = SerialGenerator(config.max_queued_requests)
-        self.started = time.monotonic()
-        self.loading = ThreadPoolExecutor(max_workers=1).submit(self.load)
-
-    def load(self) -> None:
-        device = "cuda" if self.config.gpus else "cpu"
-        model = load_model(self.store, self.checkpoint, device=device)
-        self.generator.serve(model, model_card(model, self.store))
-
-    async def why_not_loaded(self) -> str | None:
-        """Waits until the model is loaded. What is wrong with the checkpoint, if it cannot be."""
-        try:
-            await asyncio.wrap_future(self.loading)
-        except ValueError as error:
-            return str(error)
-        return None
-
-    def check_health(self) -> None:
-        """Ray Serve replaces a replica where this raises, and the next one tries to load again."""
-        if self.loading.done() and time.monotonic() > self.started + GRACE_S:
-            self.loading.result()
-
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self.generator, self.config)
-
-
-def application(config: ServeConfig, store: Store, checkpoint: str) -> serve.Application:
-    """What Ray Serve is to run."""
+def application(
+    store: Store, config: ServeConfig, edit: EditConfig, token_digest: str | None, checkpoint: str
+) -> serve.Application:
+    """What Ray Serve is to run, on that checkpoint unless its own config names another."""
+    rows = config.max_rows + config.max_queued_rows
     deployment = serve.deployment(
         serve.ingress()(Endpoint),
+        name=DEPLOYMENT,
+        user_config={"checkpoint": checkpoint},
         ray_actor_options={"num_cpus": config.cpus, "num_gpus": config.gpus},
-        max_ongoing_requests=1 + config.max_queued_requests + SHORT_REQUESTS,
+        max_ongoing_requests=rows + SHORT_REQUESTS,
+        max_queued_requests=rows,
+        backpressure_config={"status_code": 429, "retry_after_s": 1},
+        graceful_shutdown_timeout_s=config.deadline_s,
+        **replicas(config),
     )
-    return deployment.bind(store, checkpoint, config)
+    return deployment.bind(store, config, edit, token_digest)
 
 
-def start(config: ServeConfig, store: Store, checkpoint: str) -> str:
-    """Serves a checkpoint, and returns the endpoint's address once it is ready. Ray must be running.
+def replicas(config: ServeConfig) -> dict[str, Any]:
+    if config.max_replicas is None:
+        return {"num_replicas": config.replicas}
+    bounds = {"min_replicas": config.replicas, "max_replicas": config.max_replicas}
+    return {"autoscaling_config": {**bounds, "target_ongoing_requests": config.max_rows}}
 
-    Raises ValueError for a port that is taken, a replica that no machine has room for, and a checkpoint that cannot be
-    loaded.
+
+def start(config: ServeConfig, store: Store, checkpoint: str, edit: EditConfig | None = None) -> str:
+    """Serves a checkpoint, and returns the endpoint's address once it is ready.
+
+    Ray must be running. Raises ValueError for a port that is taken, replicas that no machine has
+    room for, and a checkpoint that cannot be loaded.
     """
     logging.getLogger("ray.serve").setLevel(logging.ERROR)
     require_free_port(config.host, config.port)
-    require("the endpoint", 1, Need(config.cpus, config.gpus))
+    require("the endpoint", config.replicas, Need(config.cpus, config.gpus))
     serve.start("HeadOnly", HTTPOptions(host=config.host, port=config.port), logging_config=QUIET)
+    args = {
+        "store": store.root,
+        "serve": asdict(replace(config, host="127.0.0.1", token=None)),  # what listens is not the replicas'
+        "edit": asdict(edit or EditConfig()),
+        "checkpoint": checkpoint,
+        "token_digest": config.token_digest,
+    }
     try:
-        replica = serve.run(application(config, store, checkpoint), name=NAME, logging_config=QUIET)
-        if problem := replica.why_not_loaded.remote().result():
-            raise ValueError(problem)
+        deploy({**own_code(), "name": NAME, "import_path": "unlatent.platform.serving.service:build", "args": args})
+        wait_until_it_runs()
+        require_all_answer(checkpoint, LONGEST_START_S)
         wait_until_ready(url_of(config))
     except BaseException:
         stop()
         raise
     return url_of(config)
+
+
+def own_code() -> AppConfig:
+    """What brings this package to a cluster's nodes, where this process has sent it there."""
+    modules = ray.get_runtime_context().runtime_env.get("py_modules")
+    return {"runtime_env": {"py_modules": modules}} if modules else {}
+
+
+def switch(checkpoint: str, timeout_s: float = LONGEST_START_S) -> None:
+    """Rolls a checkpoint out to all replicas of the endpoint that runs; no request is lost meanwhile.
+
+    Raises ValueError where no endpoint runs, and where the checkpoint can't be served: then the one before goes on.
+    """
+    config, before = running(), wanted_before()
+    deploy(with_checkpoint(config, checkpoint))
+    try:
+        require_all_answer(checkpoint, timeout_s)
+    except (ValueError, TimeoutError):
+        deploy(with_checkpoint(config, before))
+        raise
+
+
+def wanted_before(timeout_s: float = 60) -> str:
+    """The checkpoint that the replicas answer with, or are loading."""
+    deadline = time.monotonic() + timeout_s
+    while not (found := states()):
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"no replica of the endpoint answers after {timeout_s:g} s")
+        time.sleep(0.1)
+    return found[0].wanted
+
+
+def require_all_answer(checkpoint: str, timeout_s: float) -> None:
+    """Waits until every replica has loaded a checkpoint.
+
+    Raises ValueError for what one of them cannot serve, TimeoutError where it takes longer.
+    """
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        found = states()
+        if len(found) == replicas_to_hear() and all(state.wanted == checkpoint for state in found):
+            if problem := next((state.problem for state in found if state.problem), None):
+                raise ValueError(problem)
+            return
+        time.sleep(0.1)  # Serve has not told them yet
+    raise TimeoutError(f"{checkpoint} does not answer from all replicas after {timeout_s:g} s")
+
+
+def states() -> list[State]:
+    """Of every replica that is in service, once each has loaded what it was told to, or could not."""
+    try:
+        found: list[State] = serve.get_app_handle(NAME).broadcast("settled").results(timeout_s=LONGEST_START_S)
+    except (DeploymentUnavailableError, RayActorError):  # none is in service just now, or one died on asking
+        return []
+    return found
+
+
+def replicas_to_hear() -> int:
+    """How many replicas are in service, or are being told of another checkpoint; 1 or more."""
+    by_state = serve.status().applications[NAME].deployments[DEPLOYMENT].replica_states
+    return max(1, by_state.get(ReplicaState.RUNNING, 0) + by_state.get(ReplicaState.UPDATING, 0))
+
+
+def deploy(application: AppConfig) -> None:
+    """Gives Ray Serve an application's config, in the place of one of its name; others stay as they are."""
+    others = [config for config in configs() if config["name"] != application["name"]]
+    controller().deploy_apps(ServeDeploySchema.model_validate({"applications": [*others, application]}))
+
+
+def controller() -> ServeControllerClient:
+    """Of the Ray Serve that runs: what its REST API calls, for which a dashboard would have to run as well.
+
+    Raises ValueError where none does.
+    """
+    try:
+        return _get_global_client(raise_if_no_controller_running=True)
+    except RayServeException:
+        raise ValueError("no endpoint runs on this cluster; `unlatent serve` starts one") from None
+
+
+def configs() -> list[AppConfig]:
+    """What is deployed by config."""
+    details = controller().get_serve_details()["applications"].values()
+    return [each["deployed_app_config"] for each in details if each["deployed_app_config"]]
+
+
+def running() -> AppConfig:
+    """The config of the endpoint that runs. Raises ValueError where none does."""
+    for config in configs():
+        if config["name"] == NAME:
+            return config
+    raise ValueError("no endpoint runs on this cluster; `unlatent serve` starts one")
+
+
+def with_checkpoint(config: AppConfig, checkpoint: str) -> AppConfig:
+    """The same but for the checkpoint, which alone restarts nothing."""
+    deployments = config.get("deployments") or []
+    own = next((each for each in deployments if each["name"] == DEPLOYMENT), {"name": DEPLOYMENT})
+    others = [each for each in deployments if each["name"] != DEPLOYMENT]
+    return config | {"deployments": [*others, own | {"user_config": {"checkpoint": checkpoint}}]}
+
+
+def wait_until_it_runs(timeout_s: float = LONGEST_START_S) -> None:
+    """Until Ray Serve has replicas of it, which may still be loading. Raises ValueError where it cannot have any."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        overview = serve.status().applications.get(NAME)
+        if overview and overview.status == "RUNNING":
+            return
+        if overview and overview.status == "DEPLOY_FAILED":
+            raise ValueError(f"the endpoint does not start: {overview.message.strip().splitlines()[-1]}")
+        time.sleep(0.1)
+    raise TimeoutError(f"the endpoint does not run after {timeout_s:g} s")
 
 
 def stop() -> None:

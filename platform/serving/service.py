@@ -9,8 +9,10 @@ from dataclasses import replace
 from pydantic import BaseModel, Field
 from ray import serve
 
+from unlatent.models.editing import EditConfig
 from unlatent.platform.rollout import hand_over
 from unlatent.platform.serving.config import ServeConfig
+from unlatent.platform.serving.deployment import application
 from unlatent.platform.store import Store
 
 TOKEN = "UNLATENT_TOKEN"  # the environment variable that holds it
@@ -21,7 +23,18 @@ class ServiceArgs(BaseModel, extra="forbid"):
 
     store: str
     serve: ServeConfig = Field(default_factory=ServeConfig)  # host and port are the config file's http_options
+    edit: EditConfig = Field(default_factory=EditConfig)
     open_to_all: bool = False  # answers without a token
+
+
+class OwnArgs(BaseModel, extra="forbid"):
+    """The same where our own command deploys it, which has chosen the checkpoint and keeps the token."""
+
+    store: str
+    serve: ServeConfig
+    edit: EditConfig
+    checkpoint: str
+    token_digest: str | None
 
 
 def build_app(args: ServiceArgs) -> serve.Application:
@@ -34,4 +47,8 @@ def build_app(args: ServiceArgs) -> serve.Application:
         raise ValueError(f"args.serve.token: a config file is no place for a secret; set {TOKEN} in the environment")
     if not token and not args.open_to_all:
         raise ValueError(f"{TOKEN} is not set: anyone could use the endpoint; set it, or args.open_to_all=true")
-    return hand_over(Store(args.store), replace(args.serve, token=None if args.open_to_all else token))
+    return hand_over(Store(args.store), replace(args.serve, token=None if args.open_to_all else token), args.edit)
+
+
+def build(args: OwnArgs) -> serve.Application:
+    return application(Store(args.store), args.serve, args.edit, args.token_digest, args.checkpoint)

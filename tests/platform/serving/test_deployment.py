@@ -56,8 +56,10 @@ def test_a_checkpoint_is_served_until_it_is_stopped(ray_cluster, store, model, f
 
 @pytest.mark.slow
 def test_a_stream_and_a_client_that_leaves_work_through_ray(ray_cluster, store, free_port):
-    url = deployment.start(ServeConfig(port=free_port, max_steps=10**6, max_queued_requests=0), store, CHECKPOINT)
-    long = {"prompt": "3", "steps": 10**6, "stream": True}
+    url = deployment.start(
+        ServeConfig(port=free_port, max_steps=10**5, max_rows=2, max_queued_rows=0), store, CHECKPOINT
+    )
+    long = {"prompt": "3", "steps": 10**5, "stream": True}
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(f"{url}/v1/images/generations", json=long, timeout=1)
     stream = httpx.post(f"{url}/v1/images/generations", json={**long, "steps": 4, "partial_images": 3})

@@ -1,0 +1,80 @@
+"""One replica of the endpoint, as Ray Serve runs it."""
+
+import asyncio
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from fastapi import FastAPI
+from ray import serve
+
+from unlatent.models.editing import EditConfig
+from unlatent.platform.generation import load_model
+from unlatent.platform.serving.app import create_app
+from unlatent.platform.serving.config import ServeConfig
+from unlatent.platform.serving.generator import Generator
+from unlatent.platform.serving.metrics import Metrics
+from unlatent.platform.serving.model_card import model_card
+from unlatent.platform.store import Store
+
+GRACE_S = 60  # before a replica that cannot load is replaced, for who started it to hear why
+
+
+@dataclass(frozen=True)
+class State:
+    """What a replica serves, and what is to take its place."""
+
+    replica: str
+    checkpoint: str | None  # that answers; None: none is loaded yet
+    wanted: str
+    problem: str | None  # why what is wanted does not answer, if it cannot
+
+
+class Endpoint:
+    """Loads what Ray Serve's `user_config` names, in the background: the model before answers meanwhile, and goes on
+    answering where the new one cannot. (A `reconfigure` that waits or raises takes the replica out of service.)
+    """
+
+    def __init__(self, store: Store, config: ServeConfig, edit: EditConfig, token_digest: str | None) -> None:
+        self.store, self.config, self.edit, self.token_digest = store, config, edit, token_digest
+        self.replica = serve.get_replica_context().replica_id.unique_id
+        self.generator = Generator(config, Metrics(self.replica))
+        self.started = time.monotonic()
+        self.loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
+        self.wanted = ""
+        self.loading: Future[None] | None = None
+
+    def reconfigure(self, user_config: dict[str, str]) -> None:
+        if user_config["checkpoint"] != self.wanted:
+            self.wanted = user_config["checkpoint"]
+            self.loading = self.loader.submit(self.load, self.wanted)
+
+    def load(self, checkpoint: str) -> None:
+        if checkpoint != self.wanted or checkpoint == self.answering:
+            return  # another is wanted by now, or the one before again
+        model = load_model(self.store, checkpoint, device="cuda" if self.config.gpus else "cpu")
+        self.generator.serve(model, model_card(model, self.store, self.edit))
+
+    @property
+    def answering(self) -> str | None:
+        return self.generator.served.card.checkpoint if self.generator.served else None
+
+    async def settled(self) -> State:
+        """Where it stands once what is wanted has been loaded, or could not be."""
+        problem = None
+        try:
+            if self.loading:
+                await asyncio.wrap_future(self.loading)
+        except Exception as error:  # whatever keeps a checkpoint from being served is told to who asks for it
+            problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        return State(self.replica, self.answering, self.wanted, problem)
+
+    def check_health(self) -> None:
+        """Ray Serve replaces a replica where this raises, and the next one tries to load again."""
+        if self.generator.served:
+            self.generator.served.require_sound()
+        elif self.loading and self.loading.done() and time.monotonic() > self.started + GRACE_S:
+            self.loading.result()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self.generator, self.config, self.token_digest)
