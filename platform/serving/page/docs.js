@@ -16,7 +16,7 @@ for (const [path, methods] of Object.entries(paths)) {
 function described(title, route) {
   const section = document.createElement("section");
   section.append(text("h2", title), text("p", route.description ?? ""));
-  const schema = route.requestBody?.content["application/json"].schema;
+  const schema = Object.values(route.requestBody?.content ?? {})[0]?.schema;
   if (schema) section.append(fields(components.schemas[schema.$ref.split("/").pop()]));
   return section;
 }

@@ -30,7 +30,8 @@ def test_nothing_of_the_page_names_another_host():
 
 def test_every_element_that_the_script_asks_for_is_on_the_page():
     ids = set(re.findall(r'id="([^"]+)"', (PAGE / "index.html").read_text()))
-    asked = set(re.findall(r"\bpart\.(\w+)", (PAGE / "page.js").read_text()))
+    scripts = "".join(script.read_text() for script in PAGE.glob("*.js"))
+    asked = set(re.findall(r"\bpart\.(\w+)", scripts)) | set(re.findall(r'\bpart\["([\w-]+)"\]', scripts))
 
     assert asked and asked <= ids
 
@@ -38,4 +39,11 @@ def test_every_element_that_the_script_asks_for_is_on_the_page():
 def test_the_routes_are_described(client):
     routes = client.get("/openapi.json").json()["paths"]
 
-    assert set(routes) == {"/v1/images/generations", "/v1/models", "/v1/models/{model_id}", "/health", "/ready"}
+    assert set(routes) == {
+        "/v1/images/generations",
+        "/v1/images/edits",
+        "/v1/models",
+        "/v1/models/{model_id}",
+        "/health",
+        "/ready",
+    }

@@ -1,0 +1,170 @@
+// The tab that edits: bring an image, say what it is to be, paint where it may change, compare.
+
+import { editEvents, isDone } from "./api.js";
+import { hang } from "./gallery.js";
+import { Mask } from "./mask.js";
+import { choose, chosenIn, number, part, showChoices, showError, sourceOf } from "./parts.js";
+import { addressOf, asPng, drawDifference, fitted } from "./picture.js";
+
+const PARTIALS = 3;
+const UNKNOWN = ""; // what the image shows
+const FIELDS = { seed: part["edit-seed"], target_guidance: part["target-guidance"], n_max: part.strength };
+const mask = new Mask(part.mask, () => Number(part.brush.value), maskChanged);
+let working = null; // the AbortController of the edit under way
+let steps = 0; // that an edit has, from the first to the last
+let side = 0; // of the model's images, in pixels
+let image = null; // the one to edit: a canvas of the model's size
+let page = null; // what the page does about refusals
+
+export function openEditor(model, itsSide, actions) {
+  [page, side, steps] = [actions, itsSide, model.edit.steps];
+  showChoices(part.targets, model.classes);
+  part.source.replaceChildren(new Option("not known", UNKNOWN), ...model.classes.map((name) => new Option(name, name)));
+  part["target-guidance"].value = model.edit.target_guidance;
+  part.strength.value = Math.round((100 * model.edit.n_max) / steps);
+  part.brush.max = Math.max(3, side >> 1);
+  part.brush.value = Math.max(2, side >> 3);
+  tellStrength();
+}
+
+/** Takes up an image by its address; `className` is what it shows, where that is known. */
+export async function takeImage(source, className = UNKNOWN) {
+  const taken = await fitted(source, side);
+  image = taken.canvas;
+  part.before.src = image.toDataURL();
+  part.before.hidden = part.mask.hidden = false;
+  part.drop.hidden = part.after.hidden = part.compare.hidden = part.difference.hidden = true;
+  part.source.value = className;
+  part.edit.disabled = false;
+  part["edit-status"].textContent = taken.isOwnSize ? "" : `Cut and scaled to ${side} × ${side}, which the model edits.`;
+  showError(part["edit-error"], null);
+  mask.reset(side);
+}
+
+async function takeFile(file) {
+  if (!file) return;
+  try {
+    await takeImage(await addressOf(file));
+  } catch {
+    part["edit-error"].hidden = false;
+    part["edit-error"].textContent = `${file.name} is no image that can be read.`;
+  }
+}
+
+part.file.addEventListener("change", () => takeFile(part.file.files[0]));
+part.bench.addEventListener("dragover", (event) => event.preventDefault());
+part.bench.addEventListener("drop", (event) => {
+  event.preventDefault();
+  takeFile(event.dataTransfer.files[0]);
+});
+part.clear.addEventListener("click", () => mask.clear());
+part.strength.addEventListener("input", tellStrength);
+part.split.addEventListener("input", placeSplit);
+part["show-difference"].addEventListener("change", () => {
+  part.difference.hidden = !part["show-difference"].checked;
+});
+part["edit-form"].addEventListener("input", ({ target }) => target.removeAttribute("aria-invalid"));
+part["edit-form"].addEventListener("submit", (event) => {
+  event.preventDefault();
+  if (working) working.abort();
+  else edit(wanted());
+});
+
+function maskChanged() {
+  part.clear.disabled = mask.isEmpty;
+  part.keep.disabled = !mask.isEmpty; // what is painted says it already
+}
+
+function tellStrength() {
+  part["strength-text"].value = `${stepsToEdit()} of ${steps} steps`;
+}
+
+function stepsToEdit() {
+  return Math.max(1, Math.round((steps * part.strength.value) / 100));
+}
+
+function placeSplit() {
+  part.after.style.clipPath = `inset(0 0 0 ${100 - part.split.value}%)`;
+}
+
+function wanted() {
+  return {
+    prompt: chosenIn(part.targets),
+    source_prompt: part.source.value || null,
+    seed: number(part["edit-seed"]),
+    steps,
+    n_max: stepsToEdit(),
+    target_guidance: number(part["target-guidance"]),
+    keep_background: part.keep.checked && mask.isEmpty,
+  };
+}
+
+async function edit(request) {
+  const edited = { image, painted: mask.isEmpty ? null : mask.asPicture() };
+  begin(request);
+  try {
+    const files = { image: await asPng(edited.image) };
+    if (edited.painted) files.mask = await asPng(edited.painted);
+    const asked = { ...request, partial_images: PARTIALS };
+    for await (const event of editEvents(asked, files, part.token.value, working.signal)) {
+      show(event);
+      if (isDone(event)) await finish(event, edited);
+    }
+  } catch (error) {
+    part["edit-status"].textContent = error.name === "AbortError" ? "Stopped." : "";
+    if (error.name !== "AbortError") {
+      if (error.status === 401) page.refused(error);
+      showError(part["edit-error"], error, FIELDS);
+    }
+  } finally {
+    working = null;
+    part.editing.ariaBusy = "false";
+    part.edit.textContent = "Edit the image";
+  }
+}
+
+function begin(request) {
+  working = new AbortController();
+  showError(part["edit-error"], null);
+  part.editing.ariaBusy = "true";
+  part.edit.textContent = "Stop";
+  part.mask.hidden = part.compare.hidden = part.difference.hidden = true;
+  part["show-difference"].checked = false;
+  part["edit-status"].textContent = `Turning it into “${request.prompt}”…`;
+  part.bench.scrollIntoView({ block: "nearest" });
+}
+
+function show(event) {
+  part.after.src = sourceOf(event);
+  part.after.hidden = false;
+  part.split.value = 100;
+  placeSplit();
+}
+
+async function finish(event, edited) {
+  part.compare.hidden = part.mask.hidden = false;
+  part["edit-status"].textContent = `“${event.settings.prompt}”, seed ${event.seed}`;
+  await drawDifference(part.difference, edited.image.toDataURL(), sourceOf(event), side);
+  hang(event, {
+    again: () => editAgain(event, edited),
+    take: () => {
+      part["edit-tab"].click();
+      takeImage(sourceOf(event), event.settings.prompt);
+    },
+  });
+}
+
+/** With the same image, mask, seed and settings. */
+async function editAgain({ settings, seed }, edited) {
+  if (working) return;
+  part["edit-tab"].click();
+  await takeImage(edited.image.toDataURL(), settings.source_prompt);
+  if (edited.painted) mask.take(edited.painted);
+  choose(part.targets, settings.prompt);
+  part["edit-seed"].value = seed;
+  part["target-guidance"].value = settings.target_guidance;
+  part.strength.value = Math.round((100 * settings.n_max) / settings.steps);
+  part.keep.checked = settings.keep_background;
+  tellStrength();
+  edit({ ...settings, source_prompt: settings.source_prompt ?? null, seed });
+}

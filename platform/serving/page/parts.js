@@ -1,0 +1,68 @@
+// The page's elements by their ids, and small things that both tabs do.
+
+import { Refused } from "./api.js";
+
+const MANY_CLASSES = 24; // beyond them there is a search field
+const LONG_NAME = 4; // letters that fit a key
+
+export const part = Object.fromEntries([...document.querySelectorAll("[id]")].map((element) => [element.id, element]));
+
+/** What was typed as a number; as text where it is none, for the endpoint to refuse by name. */
+export function number(input) {
+  const text = input.value.trim();
+  return text === "" ? null : Number.isNaN(Number(text)) ? text : Number(text);
+}
+
+export function sourceOf({ output_format: format, b64_json: content }) {
+  return `data:image/${format};base64,${content}`;
+}
+
+/** Fills a fieldset with one key for each class. */
+export function showChoices(fieldset, classes) {
+  const [filter, choices] = fieldset.querySelectorAll(".filter, .choices");
+  choices.replaceChildren(...classes.map((name) => choice(fieldset.id, name)));
+  choices.classList.toggle("long", classes.some((name) => name.length > LONG_NAME));
+  choices.querySelector("input").checked = true;
+  filter.hidden = classes.length <= MANY_CLASSES;
+  filter.addEventListener("input", () => {
+    const wanted = filter.value.trim().toLowerCase();
+    for (const label of choices.children) label.hidden = !label.textContent.toLowerCase().includes(wanted);
+  });
+  filter.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    choices.querySelector("label:not([hidden]) input")?.click();
+  });
+}
+
+function choice(group, name) {
+  const label = document.createElement("label");
+  const input = Object.assign(document.createElement("input"), { type: "radio", name: group, value: name });
+  label.append(input, name);
+  return label;
+}
+
+export function chosenIn(fieldset) {
+  return fieldset.querySelector(".choices input:checked")?.value;
+}
+
+export function choose(fieldset, name) {
+  for (const input of fieldset.querySelectorAll(".choices input")) input.checked = input.value === name;
+}
+
+/** Says what went wrong where it is seen, and marks the field that it is about. */
+export function showError(place, error, fields = {}) {
+  place.hidden = !error;
+  if (!error) return;
+  place.textContent = wordsFor(error);
+  const field = fields[error.param];
+  if (!field) return;
+  field.ariaInvalid = "true";
+  field.focus();
+}
+
+function wordsFor(error) {
+  if (!(error instanceof Refused)) return "The endpoint does not answer. Is it still running?";
+  if (error.status === 401) return part.token.value ? "That is not its token." : "This endpoint asks for a token.";
+  return error.message;
+}
