@@ -69,7 +69,8 @@ class ServedModel:
         self.errands: dict[Job, Errand] = {}  # that have not ended
         self.arrived: deque[Job] = deque()  # those that the engine has not heard of
         self.change = threading.Condition()  # guards the two, and the flags
-        self.running = self.retired = False
+        self.thread: threading.Thread | None = None  # while there is, or may be, anything to do
+        self.retired = False
         self.image_s = 1.0  # that an image took from its arrival on, lately
         self.calls_failed = 0  # in a row
 
@@ -105,9 +106,9 @@ class ServedModel:
             self.require_room(sum(errand.job.most_rows for errand in errands))
             self.errands.update({errand.job: errand for errand in errands})
             self.arrived.extend(errand.job for errand in errands)
-            if not self.running:
-                self.running = True
-                threading.Thread(target=self.run, name=f"engine of {self.card.id}", daemon=True).start()
+            if self.thread is None:
+                self.thread = threading.Thread(target=self.run, name=f"engine of {self.card.id}", daemon=True)
+                self.thread.start()
             self.change.notify()
 
     def require_room(self, rows: int) -> None:
@@ -120,7 +121,9 @@ class ServedModel:
             raise Refusal(429, message, code="queue_full", retry_after_s=wait_s)
 
     def require_sound(self) -> None:
-        """Raises RuntimeError where nothing that is asked of the device works any more."""
+        """Raises RuntimeError where nothing that is asked of the device, or of this, works any more."""
+        if self.thread and not self.thread.is_alive():
+            raise RuntimeError("the engine's thread has ended")
         if self.calls_failed >= FAILED_CALLS:
             raise RuntimeError(f"{self.calls_failed} network calls in a row have failed")
 
@@ -135,7 +138,7 @@ class ServedModel:
             with self.change:
                 self.change.wait_for(lambda: self.arrived or not self.engine.idle or self.retired)
                 if self.retired and not self.arrived and self.engine.idle:
-                    self.running = False
+                    self.thread = None
                     return
                 while self.arrived:
                     self.engine.add(self.arrived.popleft())

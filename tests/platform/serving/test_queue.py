@@ -123,3 +123,29 @@ def test_a_failure_is_answered_without_its_details_and_does_no_harm(serve, model
 
 def out_of_memory(*given: object) -> None:
     raise RuntimeError("out of memory")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_that_has_ended_by_a_fault_is_not_sound(serve, monkeypatch):
+    client = serve(deadline_s=0.5)
+    served = client.generator.served
+    served.require_sound()
+    monkeypatch.setattr(served.engine, "step", out_of_memory)
+
+    assert create(client).status_code == 504
+    with pytest.raises(RuntimeError, match="thread has ended"):
+        served.require_sound()
+
+
+def test_a_device_on_which_nothing_works_is_not_sound(serve, model, monkeypatch):
+    client = serve()
+    monkeypatch.setattr(type(model.network), "forward", out_of_memory)
+
+    answers = [create(client).status_code for _ in range(5)]
+
+    assert answers == [500] * 5
+    with pytest.raises(RuntimeError, match="5 network calls in a row"):
+        client.generator.served.require_sound()
+    monkeypatch.undo()
+    assert create(client).status_code == 200
+    client.generator.served.require_sound()
