@@ -9,6 +9,7 @@ B batch   C channels   H, W image
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 
 import torch
@@ -90,7 +91,8 @@ def edit(
         left = config.steps - done
         if left <= config.n_min:
             noisy = noised(image, fresh_noise(), t) + (edited - image)
-            drawn = yield from draw(noisy, task.target, task.towards_target, task.unconditional, on_step, done)
+            shown = on_step and partial(show_kept, on_step, task.mask, image)
+            drawn = yield from draw(noisy, task.target, task.towards_target, task.unconditional, shown, done)
             return kept_outside(task.mask, image, drawn)
         if left <= config.n_max:
             change = yield from difference(image, edited, t, task, fresh_noise)
@@ -119,6 +121,13 @@ def noised(image: Tensor, noise: Tensor, t: float) -> Tensor:
 
 def kept_outside(mask: Tensor | None, image: Tensor, edited: Tensor) -> Tensor:
     return edited if mask is None else torch.where(mask > 0, image + mask * (edited - image), image)
+
+
+def show_kept(
+    on_step: Callable[[int, Point], None], mask: Tensor | None, image: Tensor, done: int, point: Point
+) -> None:
+    """Shows an image on its way as it will be, with what is kept in its place."""
+    on_step(done, Point(1.0, kept_outside(mask, image, point.data), point.velocity))
 
 
 def changed_region(image: Tensor, edited: Tensor, spread: int = 1) -> Tensor:  # (B, C, H, W) twice -> (B, 1, H, W)

@@ -30,12 +30,9 @@ class Job:
         assert self.image is not None, "the image is not done"
         return self.image
 
-    @property
-    def ended(self) -> bool:
-        return self.given_up or self.image is not None or self.error is not None
-
     def go_on(self, answers: list[Tensor] | None) -> None:
         """To the next question, or to the end."""
+        self.queries = []
         try:
             self.queries = next(self.trajectory) if answers is None else self.trajectory.send(answers)
         except StopIteration as end:
@@ -77,24 +74,27 @@ class Engine:
         """Takes every image under way one network call further. Returns those that ended: done, failed or given up."""
         ended = self.admit()
         self.take_further(self.under_way)
-        ended += [job for job in self.under_way if job.ended]
-        self.under_way = [job for job in self.under_way if not job.ended]
-        return ended
+        done = [job for job in self.under_way if job.image is not None or job.error]
+        self.under_way = [job for job in self.under_way if job not in done]
+        return [*ended, *done]
 
     def admit(self) -> list[Job]:
         """Lets go of what was given up, and takes in whose turn it is while there is room. Returns what ended so.
 
         Nobody passes the one whose turn it is, so that many small ones cannot keep a large one waiting.
         """
-        ended = [job for job in (*self.under_way, *self.waiting) if job.given_up]
-        self.under_way = [job for job in self.under_way if not job.given_up]
-        self.waiting = deque(job for job in self.waiting if not job.given_up)
-        room = self.max_rows - sum(job.most_rows for job in self.under_way)
+        gone = [job for job in (*self.under_way, *self.waiting) if job.given_up]  # looked at once: others may set it
+        self.under_way = [job for job in self.under_way if job not in gone]
+        self.waiting = deque(job for job in self.waiting if job not in gone)
+        ended, room = gone, self.max_rows - sum(job.most_rows for job in self.under_way)
         while self.waiting and self.waiting[0].most_rows <= room:
             job = self.waiting.popleft()
             job.go_on(None)
-            room -= 0 if job.ended else job.most_rows
-            (ended if job.ended else self.under_way).append(job)
+            if job.queries:
+                self.under_way.append(job)
+                room -= job.most_rows
+            else:
+                ended.append(job)
         return ended
 
     def take_further(self, jobs: Sequence[Job]) -> None:

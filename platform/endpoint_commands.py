@@ -1,7 +1,6 @@
 """`unlatent serve`, `deploy`, `rollback` and `deployments`: the endpoint, and what answers there."""
 
 import contextlib
-import math
 import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -76,11 +75,14 @@ def deployments(overrides: Overrides = None) -> None:
 
 
 def as_text(row: "pd.Series[Any]") -> dict[str, str]:
+    import pandas as pd
+
+    known = {name: None if pd.isna(value) else value for name, value in row.items()}
     return {
         "deployed": f"{row['deployed_at']:%Y-%m-%d %H:%M:%S}",
         "status": row["status"],
         "checkpoint": row["checkpoint"],
-        "chosen by": "" if row["metric"] is None else f"{row['metric']} {row['value']:.3f}",
-        "ready after": "" if math.isnan(row["ready_after_s"]) else f"{row['ready_after_s']:.1f} s",
-        "error": row["error"] or "",
+        "chosen by": f"{row['metric']} {row['value']:.3f}" if known["metric"] else "",
+        "ready after": "" if known["ready_after_s"] is None else f"{row['ready_after_s']:.1f} s",
+        "error": known["error"] or "",
     }

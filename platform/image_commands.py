@@ -9,6 +9,7 @@ from unlatent.platform import display
 from unlatent.platform.commands import Overrides
 
 if TYPE_CHECKING:
+    from unlatent.models.samplers import SamplerConfig
     from unlatent.platform.config import Config
     from unlatent.platform.generation import LoadedModel
 
@@ -28,7 +29,10 @@ def generate(
     out: Annotated[Path, typer.Option(help="Folder for the PNG files")] = Path("images"),
     checkpoint: OfCheckpoint = None,
 ) -> None:
-    """Make images from a checkpoint, without a server."""
+    """Make images from a checkpoint, without a server.
+
+    The sampler is that of the checkpoint's own config, as the endpoint has it, unless overrides set any of it.
+    """
     from unlatent.platform.config import compose_config
     from unlatent.platform.generation import class_index, to_image
     from unlatent.platform.orders import Generation, carry_out
@@ -36,9 +40,8 @@ def generate(
     config = compose_config(overrides or [])
     model = chosen_model(config, checkpoint)
     labels = [class_index(model.classes, name) for name in classes or model.classes for _ in range(count)]
-    orders = [
-        Generation(label=label, seeds=[number], settings=config.sampler) for number, label in enumerate(labels, seed)
-    ]
+    sampler = sampler_for(model, config, overrides)
+    orders = [Generation(label=label, seeds=[number], settings=sampler) for number, label in enumerate(labels, seed)]
     out.mkdir(parents=True, exist_ok=True)
     for order, pixels in zip(orders, carry_out(model, orders, config.serve.max_rows), strict=True):
         to_image(pixels).save(out / f"{model.classes[order.label]}-{order.seeds[0]}.png".replace("/", "_"))
@@ -75,13 +78,17 @@ def edit(
         target=class_index(model.classes, to),
         seeds=[seed],
         config=config.edit,
-        sampler=model.sampler,
+        sampler=sampler_for(model, config, overrides),
         mask=holes if mask is None else read_mask(mask.read_bytes(), str(mask), network.image_size),
         keep_background=keep_background,
     )
-    [edited] = carry_out(model, [order], max(config.serve.max_rows, order.most_rows))
+    [edited] = carry_out(model, [order], config.serve.max_rows)
     to_image(edited).save(out)
     display.say(f"{image} as {model.classes[order.target]}, by {model.checkpoint}: {out}")
+
+
+def sampler_for(model: "LoadedModel", config: "Config", overrides: Overrides) -> "SamplerConfig":
+    return config.sampler if any(text.startswith("sampler") for text in overrides or []) else model.sampler
 
 
 def chosen_model(config: "Config", checkpoint: str | None) -> "LoadedModel":

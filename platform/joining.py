@@ -4,6 +4,7 @@ Ray would try for minutes where nothing answers, and writes a line a second wher
 """
 
 import json
+import logging
 from platform import python_version
 from typing import Any
 
@@ -19,7 +20,8 @@ def find_cluster(address: str) -> str:
     from ray._private.authentication.authentication_token_setup import maybe_enable_token_auth_if_token_available
     from ray._private.services import canonicalize_bootstrap_address_or_die, find_node_ids
 
-    if address == "auto":  # as Ray does: a token is shown unasked to a cluster of this machine alone
+    logging.getLogger("ray._private.authentication").setLevel(logging.ERROR)  # it tells that a token is in use
+    if address == "auto" or is_here(address):  # a token is shown unasked to a cluster of this machine alone
         maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
     try:
         found = canonicalize_bootstrap_address_or_die(address)
@@ -34,6 +36,13 @@ def find_cluster(address: str) -> str:
             "--num-cpus=0` makes it one, or `ray job submit` runs the command on it"
         )
     return found
+
+
+def is_here(address: str) -> bool:
+    """Whether a cluster's head is on this machine."""
+    from ray.util import get_node_ip_address
+
+    return address.rpartition(":")[0] in ("127.0.0.1", "localhost", get_node_ip_address())
 
 
 def ask_head(address: str, found: str, timeout_s: float = 10) -> dict[str, Any]:

@@ -43,6 +43,10 @@ class Generation:
         """Of one image in one network call."""
         return self.settings.most_rows
 
+    @property
+    def precision(self) -> str:
+        return self.settings.precision
+
     def job(self, model: LoadedModel, index: int, on_step: OnStep | None = None) -> Job:
         return Job(self.trajectory(model, self.seeds[index], on_step), self.most_rows)
 
@@ -76,6 +80,10 @@ class Edit:
     @property
     def most_rows(self) -> int:
         return editing.most_rows(self.config, self.sampler)
+
+    @property
+    def precision(self) -> str:
+        return self.sampler.precision
 
     def job(self, model: LoadedModel, index: int, on_step: OnStep | None = None) -> Job:
         return Job(self.trajectory(model, self.seeds[index], on_step), self.most_rows)
@@ -115,8 +123,9 @@ def partial_steps(order: Order) -> list[int]:
 
 
 def carry_out(model: LoadedModel, orders: Sequence[Order], max_rows: int) -> list[Tensor]:
-    """The images of all orders, uint8 (C, H, W), from the engine that the endpoint runs, without one."""
-    engine = Engine(model.network, model.sampler.precision, max_rows)
+    """The images of orders of one precision, uint8 (C, H, W), from the engine that the endpoint runs, without one."""
+    [precision] = {order.precision for order in orders}
+    engine = Engine(model.network, precision, max(max_rows, *(order.most_rows for order in orders)))
     jobs = [order.job(model, index) for order in orders for index in range(len(order.seeds))]
     for job in jobs:
         engine.add(job)

@@ -21,6 +21,8 @@ def read_picture(content: bytes, name: str, side: int, channels: int) -> tuple[T
     `name` is what it is called in what is refused. Raises ValueError for what is no picture of so many pixels a side.
     """
     picture = decoded(content, name, side)
+    if picture.mode.startswith(("I", "F")):
+        raise ValueError(f"{name} has more than 8 bits for a channel, which would be lost; 8 would do")
     holes = transparent(picture)
     pixels = from_image(picture.convert("L" if channels == 1 else "RGB"))
     return pixels, holes if holes is not None and holes.any() else None
@@ -52,7 +54,7 @@ def decoded(content: bytes, name: str, side: int) -> Image.Image:
             picture = Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise TooLargeError(f"{name} has more pixels than can be looked at; the model edits {side}x{side}") from None
-    except (OSError, SyntaxError, ValueError):  # what Pillow says of what it cannot read
+    except Exception:  # Pillow says it in many ways
         raise ValueError(f"{name} is no image that can be read; a PNG, JPEG or WebP would do") from None
     if picture.size != (side, side):
         kind = TooLargeError if max(picture.size) > side else ValueError
@@ -60,6 +62,6 @@ def decoded(content: bytes, name: str, side: int) -> Image.Image:
         raise kind(f"{name} is {size}, and the model edits {side}x{side}; cut that out of it, or scale it")
     try:
         picture.load()
-    except (OSError, SyntaxError, ValueError) as error:
+    except Exception as error:  # as well
         raise ValueError(f"{name} is broken: {error}; a whole PNG, JPEG or WebP would do") from None
     return picture

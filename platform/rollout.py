@@ -2,7 +2,8 @@
 
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -55,49 +56,66 @@ def start_endpoint(config: Config, choice: Choice) -> str:
 
     Raises ValueError for a damaged checkpoint, before the endpoint starts.
     """
-    store = Store(config.store)
-    verify(store, choice)
-    cluster.connect(config.cluster, config.store)
-    need = placement.Need(config.serve.cpus, config.serve.gpus)
-    placement.require("the endpoint", config.serve.replicas, need, config.cluster.grows)
-    return on_record(store, choice, lambda: deployment.start(config.serve, store, choice.path, config.edit))
+    store, need = Store(config.store), placement.Need(config.serve.cpus, config.serve.gpus)
+    with on_record(store, choice) as row:
+        checkpoints.verify(store, checkpoints.find(store, choice.path))
+        cluster.connect(config.cluster, config.store)
+        placement.require("the endpoint", config.serve.replicas, need, config.cluster.grows)
+        row["cluster"] = deployment.cluster_address()
+        row["url"] = url = deployment.start(config.serve, store, choice.path, config.edit)
+    return url
 
 
 def roll_out(config: Config, choice: Choice) -> None:
     """Gives the endpoint that runs another checkpoint, which has been verified; it answers all the while.
 
-    Raises ValueError for a damaged checkpoint, or one that can't be served: then the one before goes on answering.
+    Without `cluster.address`, that is the endpoint that this store's last rollout went to. Raises ValueError where none
+    runs, and for a checkpoint that is damaged or can't be served: then the one before goes on answering.
     """
     store = Store(config.store)
-    verify(store, choice)
-    options = config.cluster if config.cluster.address else replace(config.cluster, address="auto")
-    cluster.connect(options, config.store)
-    on_record(store, choice, lambda: deployment.switch(choice.path))
+    address = config.cluster.address or last_cluster(store)
+    with on_record(store, choice) as row:
+        checkpoints.verify(store, checkpoints.find(store, choice.path))
+        cluster.connect(replace(config.cluster, address=address), config.store)
+        row["cluster"] = deployment.cluster_address()
+        deployment.switch(choice.path)
 
 
-def verify(store: Store, choice: Choice) -> None:
-    checkpoints.verify(store, checkpoints.find(store, choice.path))
+def last_cluster(store: Store) -> str:
+    """Where the last rollout that went well found its endpoint. Raises ValueError where there was none."""
+    rows = rollouts(store, "ready")
+    if not len(rows):
+        raise ValueError(f"no endpoint has been started on {store.root}; `unlatent serve` starts one")
+    known = rows["cluster"].dropna()
+    return known.iloc[-1] if len(known) else "auto"
 
 
-def on_record(store: Store, choice: Choice, work: Callable[[], str | None]) -> Any:
-    """What a rollout's work returns, the endpoint's URL where it is new. How it went is a row, whatever comes of it."""
-    started, row = time.monotonic(), deployment_row(checkpoints.find(store, choice.path), choice)
+def rollouts(store: Store, *statuses: str) -> pd.DataFrame:
+    """Those that went so, the newest last."""
+    rows = tables.read(store, "deployments").sort_values("deployed_at")
+    return rows[rows["status"].isin(statuses)]
+
+
+@contextmanager
+def on_record(store: Store, choice: Choice) -> Iterator[dict[str, Any]]:
+    """A row for a rollout, to be filled while it goes on. How it went is written, whatever comes of it."""
+    started = time.monotonic()
+    row = deployment_row(checkpoints.find(store, choice.path), choice)
+    row |= {"url": None, "cluster": None, "ready_after_s": None}
     try:
-        url = work()
-    except Exception as error:
-        failed = {"status": "failed", "error": str(error), "url": None, "ready_after_s": None}
+        yield row
+    except BaseException as error:
+        failed = {"status": "failed", "error": str(error) or type(error).__name__}
         tables.append(store, "deployments", [row | failed])
         raise
-    ready = {"status": "ready", "error": None, "url": url, "ready_after_s": time.monotonic() - started}
-    tables.append(store, "deployments", [row | ready])
-    return url
+    done = {"status": "ready", "error": None, "ready_after_s": time.monotonic() - started}
+    tables.append(store, "deployments", [row | done])
 
 
 def choice_before(store: Store) -> Choice:
     """What the endpoint answered with before the rollout that came last. Raises ValueError where there was nothing."""
-    rows = tables.read(store, "deployments").sort_values("deployed_at")
-    ready = rows[rows["status"] == "ready"]
-    others = ready[ready["checkpoint"] != ready["checkpoint"].iloc[-1]] if len(ready) else ready
+    rows = rollouts(store, "ready", "handed_over")
+    others = rows[rows["checkpoint"] != rows["checkpoint"].iloc[-1]] if len(rows) else rows
     if not len(others):
         raise ValueError(f"no rollout of another checkpoint is in {store.root}; `unlatent deployments` lists them")
     row = others.iloc[-1]
@@ -113,7 +131,7 @@ def hand_over(store: Store, config: ServeConfig, edit: EditConfig) -> serve.Appl
     choice = choose_checkpoint(store, config.checkpoint, config.metric)
     checkpoint = checkpoints.find(store, choice.path)
     checkpoints.verify(store, checkpoint)
-    handed = {"status": "handed_over", "error": None, "url": None, "ready_after_s": None}
+    handed = {"status": "handed_over", "error": None, "url": None, "ready_after_s": None, "cluster": None}
     tables.append(store, "deployments", [deployment_row(checkpoint, choice) | handed])
     return deployment.application(store, config, edit, config.token_digest, choice.path)
 

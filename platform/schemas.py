@@ -227,6 +227,7 @@ DEPLOYMENTS: Columns = {
     "status": (TEXT, "ready or failed; handed_over to a Ray Serve that is run from a config file, as KubeRay's"),
     "error": (TEXT, ""),
     "url": (TEXT, ""),
+    "cluster": (TEXT, "address of the Ray that the endpoint runs on, host:port"),
     "ready_after_s": (REAL, ""),
     **PROVENANCE,
     "deployed_at": (TIME, ""),

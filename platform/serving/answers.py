@@ -5,6 +5,7 @@ import base64
 import dataclasses
 import io
 import json
+import logging
 import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
@@ -16,10 +17,12 @@ from PIL.PngImagePlugin import PngInfo
 
 from unlatent.platform.generation import to_image
 from unlatent.platform.orders import Edit, Generation, Order
-from unlatent.platform.serving.errors import Refusal
+from unlatent.platform.serving.errors import FAILED, Refusal
 from unlatent.platform.serving.model_card import ModelCard
 from unlatent.platform.serving.requests import ImageRequest
 from unlatent.platform.serving.served_model import Picture
+
+logger = logging.getLogger(__name__)
 
 Answer = dict[str, Any]
 
@@ -141,3 +144,6 @@ async def event_stream(first: Picture, rest: AsyncGenerator[Picture], answers: A
                 yield await answers.event(picture)
         except Refusal as refusal:
             yield server_sent("error", refusal.body())
+        except Exception:
+            logger.exception("a stream has failed")
+            yield server_sent("error", FAILED.body())

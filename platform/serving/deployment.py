@@ -102,23 +102,24 @@ def switch(checkpoint: str, timeout_s: float = LONGEST_START_S) -> None:
 
     Raises ValueError where no endpoint runs, and where the checkpoint can't be served: then the one before goes on.
     """
-    config, before = running(), wanted_before()
-    deploy(with_checkpoint(config, checkpoint))
+    config, before = running(), answering()
     try:
+        deploy(with_checkpoint(config, checkpoint))
         require_all_answer(checkpoint, timeout_s)
-    except (ValueError, TimeoutError):
-        deploy(with_checkpoint(config, before))
+    except BaseException:  # Ctrl-C too
+        if running() == with_checkpoint(config, checkpoint) or running() == config:  # nobody else's
+            deploy(with_checkpoint(config, before))
         raise
 
 
-def wanted_before(timeout_s: float = 60) -> str:
-    """The checkpoint that the replicas answer with, or are loading."""
+def answering(timeout_s: float = 60) -> str:
+    """The checkpoint that the replicas answer with."""
     deadline = time.monotonic() + timeout_s
     while not (found := states()):
         if time.monotonic() > deadline:
             raise TimeoutError(f"no replica of the endpoint answers after {timeout_s:g} s")
         time.sleep(0.1)
-    return found[0].wanted
+    return found[0].checkpoint or found[0].wanted
 
 
 def require_all_answer(checkpoint: str, timeout_s: float) -> None:
@@ -132,7 +133,8 @@ def require_all_answer(checkpoint: str, timeout_s: float) -> None:
         if len(found) == replicas_to_hear() and all(state.wanted == checkpoint for state in found):
             if problem := next((state.problem for state in found if state.problem), None):
                 raise ValueError(problem)
-            return
+            if all(state.checkpoint == checkpoint for state in found):
+                return
         time.sleep(0.1)  # Serve has not told them yet
     raise TimeoutError(f"{checkpoint} does not answer from all replicas after {timeout_s:g} s")
 
@@ -173,6 +175,11 @@ def configs() -> list[AppConfig]:
     """What is deployed by config."""
     details = controller().get_serve_details()["applications"].values()
     return [each["deployed_app_config"] for each in details if each["deployed_app_config"]]
+
+
+def cluster_address() -> str:
+    """Of the Ray that this process is in, host:port."""
+    return ray.get_runtime_context().gcs_address
 
 
 def running() -> AppConfig:

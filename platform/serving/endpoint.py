@@ -1,6 +1,7 @@
 """One replica of the endpoint, as Ray Serve runs it."""
 
 import asyncio
+import logging
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from unlatent.platform.serving.model_card import model_card
 from unlatent.platform.store import Store
 
 GRACE_S = 60  # before a replica that cannot load is replaced, for who started it to hear why
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,18 +45,28 @@ class Endpoint:
         self.started = time.monotonic()
         self.loader = ThreadPoolExecutor(max_workers=1, thread_name_prefix="load")
         self.wanted = ""
-        self.loading: Future[None] | None = None
+        self.loading: Future[None] = Future()  # of what is wanted
 
-    def reconfigure(self, user_config: dict[str, str]) -> None:
-        if user_config["checkpoint"] != self.wanted:
+    async def reconfigure(self, user_config: dict[str, str]) -> None:
+        if user_config["checkpoint"] != self.wanted or self.has_failed:
             self.wanted = user_config["checkpoint"]
             self.loading = self.loader.submit(self.load, self.wanted)
+        if self.answering is None:  # it takes no requests yet, and is to take none before it can answer them
+            await asyncio.wait([asyncio.wrap_future(self.loading)])
+
+    @property
+    def has_failed(self) -> bool:
+        return self.loading.done() and self.loading.exception() is not None
 
     def load(self, checkpoint: str) -> None:
         if checkpoint != self.wanted or checkpoint == self.answering:
             return  # another is wanted by now, or the one before again
-        model = load_model(self.store, checkpoint, device="cuda" if self.config.gpus else "cpu")
-        self.generator.serve(model, model_card(model, self.store, self.edit))
+        try:
+            model = load_model(self.store, checkpoint, device="cuda" if self.config.gpus else "cpu")
+            self.generator.serve(model, model_card(model, self.store, self.edit))
+        except Exception:
+            logger.exception("%s cannot be served; %s answers", checkpoint, self.answering or "nothing")
+            raise
 
     @property
     def answering(self) -> str | None:
@@ -61,19 +74,19 @@ class Endpoint:
 
     async def settled(self) -> State:
         """Where it stands once what is wanted has been loaded, or could not be."""
-        problem = None
-        try:
-            if self.loading:
-                await asyncio.wrap_future(self.loading)
-        except Exception as error:  # whatever keeps a checkpoint from being served is told to who asks for it
-            problem = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+        heard = None
+        while heard is not self.loading:  # another may be wanted meanwhile
+            heard = self.loading
+            await asyncio.wait([asyncio.wrap_future(heard)])
+        error = self.loading.exception()
+        problem = None if error is None else str(error) or type(error).__name__
         return State(self.replica, self.answering, self.wanted, problem)
 
     def check_health(self) -> None:
         """Ray Serve replaces a replica where this raises, and the next one tries to load again."""
         if self.generator.served:
             self.generator.served.require_sound()
-        elif self.loading and self.loading.done() and time.monotonic() > self.started + GRACE_S:
+        elif self.loading.done() and time.monotonic() > self.started + GRACE_S:
             self.loading.result()
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -33,6 +33,9 @@ def error_body(status: int, message: str, param: str | None = None, code: str | 
     return {"error": {"message": message, "type": kind, "param": param, "code": code}}
 
 
+FAILED = Refusal(500, "the server failed on this request; its log says how", code="internal_error")
+
+
 def answer_like_openai(app: FastAPI) -> None:
     """Every error of the app, also one of the framework's own, gets OpenAI's body."""
 
@@ -50,8 +53,9 @@ def answer_like_openai(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        body = error_body(500, "the server failed on this request; its log says how", code="internal_error")
-        return JSONResponse(body, 500, {"Connection": "close"})  # which the server does after an error of the app
+        return JSONResponse(
+            FAILED.body(), 500, {"Connection": "close"}
+        )  # which the server does after an error of the app
 
 
 def refusal_of(error: ErrorDetails) -> Refusal:

@@ -22,6 +22,8 @@ class Generator:
 
         Raises ValueError for one that makes no image: then the one before goes on answering.
         """
+        if model.network.config.condition == "text":
+            raise ValueError(f"{model.checkpoint} makes images of texts; the endpoint serves classes alone as yet")
         if self.config.compile:
             model.network.compile()
         for rows in self.config.buckets or (1,):

@@ -16,7 +16,7 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.generation import class_index
 from unlatent.platform.orders import Edit, Generation, Order
 from unlatent.platform.serving.config import ServeConfig
-from unlatent.platform.serving.errors import Refusal
+from unlatent.platform.serving.errors import Refusal, shown
 from unlatent.platform.serving.model_card import ModelCard
 from unlatent.platform.serving.uploads import read_image, read_mask
 
@@ -43,8 +43,10 @@ class ImageRequest(BaseModel):
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="image i of a request takes seed + i")
     steps: int | None = Field(None, ge=1, description="denoising steps; the model's own number if left out")
 
-    def require_fit(self, card: ModelCard) -> None:
+    def require_fit(self, card: ModelCard, max_steps: int) -> None:
         """Raises Refusal for what the deployed model is not, or cannot do."""
+        if self.steps and self.steps > max_steps:
+            raise Refusal(400, f"steps={shown(self.steps)} is over the limit of {max_steps}", "steps")
         if self.model not in (None, card.id):
             message = f"model={self.model!r} is not deployed here; {card.id} is"
             raise Refusal(404, message, "model", "model_not_found")
@@ -86,7 +88,7 @@ class GenerationRequest(ImageRequest, strict=True):
 
 
 class EditRequest(ImageRequest):
-    """A form, whose values are texts; the image and the mask are files."""
+    """A form, whose values are texts, an empty one being left out; the image and the mask are files."""
 
     image: UploadFile = Field(description="png, jpeg or webp, of the model's size")
     mask: UploadFile | None = Field(None, description="png; only where it is transparent may the image change")
@@ -101,7 +103,7 @@ class EditRequest(ImageRequest):
 
 def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConfig) -> Generation:
     """Raises Refusal for what this model cannot do."""
-    request.require_fit(card)
+    request.require_fit(card, config.max_steps)
     settings = sampler_of(request, card.sampler)
     avoided = request.negative_prompt
     order = Generation(
@@ -113,13 +115,13 @@ def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConf
     )
     if avoided is not None and settings.most_rows == 1:
         raise Refusal(400, "negative_prompt has no effect without guidance; guidance=2 would do", "negative_prompt")
-    require_room(settings.steps, order, config)
+    require_room(order, "guidance", config)
     return order
 
 
 async def edit_of(request: EditRequest, card: ModelCard, config: ServeConfig) -> Edit:
     """Raises Refusal for what this model cannot do, and for files that are no image of its size."""
-    request.require_fit(card)
+    request.require_fit(card, config.max_steps)
     source = request.source_prompt
     image, visible = await read_image(request.image, card)
     order = Edit(
@@ -133,7 +135,7 @@ async def edit_of(request: EditRequest, card: ModelCard, config: ServeConfig) ->
         keep_background=request.keep_background,
         partial_images=request.partial_images,
     )
-    require_room(order.config.steps, order, config)
+    require_room(order, "n_avg", config)
     return order
 
 
@@ -173,9 +175,9 @@ def given(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def require_room(steps: int, order: Order, config: ServeConfig) -> None:
-    if steps > config.max_steps:
-        raise Refusal(400, f"steps={steps} is over the limit of {config.max_steps}", "steps")
+def require_room(order: Order, field: str, config: ServeConfig) -> None:
     if order.most_rows > config.max_rows:
-        message = f"n_avg: {order.most_rows} rows for one image are over the limit of {config.max_rows}; less would do"
-        raise Refusal(400, message, "n_avg")
+        message = (
+            f"{field}: {order.most_rows} rows for one image are over the limit of {config.max_rows}; less would do"
+        )
+        raise Refusal(400, message, field)

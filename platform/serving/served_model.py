@@ -32,7 +32,7 @@ class Picture:
     partial: int | None = None  # counts from 0; None once the image is done
 
 
-FAILED_CALLS = 5  # in a row, of which none worked: no single request's fault
+MOST_FAILURES = 5  # steps in a row: no single request's fault
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ class ServedModel:
         self.thread: threading.Thread | None = None  # while there is, or may be, anything to do
         self.retired = False
         self.image_s = 1.0  # that an image took from its arrival on, lately
-        self.calls_failed = 0  # in a row
+        self.failures = 0  # steps in a row of which nothing came but failures
 
     async def images(self, order: Order) -> AsyncGenerator[Picture]:
         """Each image when it is done, and its partials before it.
@@ -124,8 +124,8 @@ class ServedModel:
         """Raises RuntimeError where nothing that is asked of the device, or of this, works any more."""
         if self.thread and not self.thread.is_alive():
             raise RuntimeError("the engine's thread has ended")
-        if self.calls_failed >= FAILED_CALLS:
-            raise RuntimeError(f"{self.calls_failed} network calls in a row have failed")
+        if self.failures >= MOST_FAILURES:
+            raise RuntimeError(f"{self.failures} steps in a row have failed")
 
     def retire(self) -> None:
         with self.change:
@@ -167,6 +167,6 @@ class ServedModel:
         if rows:
             metrics.rows.observe(rows)
             metrics.step_s.observe(call_s)
-            self.calls_failed = self.calls_failed + 1 if self.engine.call_failed else 0
+        self.failures = 0 if done or (rows and not self.engine.call_failed) else self.failures + bool(failed)
         for errand in done:
             self.image_s += (now - errand.began - self.image_s) / 8

@@ -165,6 +165,33 @@ def test_what_is_given_up_while_it_waits_leaves_the_queue():
     assert run(shared) == [leaving, first, last]
 
 
+class GivenUpMeanwhile(Job):
+    """Of whom another thread lets go just after the engine has looked."""
+
+    looks = 0
+
+    def __setattr__(self, name, value):
+        if name != "given_up":
+            super().__setattr__(name, value)
+
+    @property
+    def given_up(self):
+        self.looks += 1
+        return self.looks > 3
+
+
+@pytest.mark.parametrize("max_rows", [1, 2])
+def test_who_is_given_up_while_the_engine_looks_is_told_of_once_and_not_lost(max_rows):
+    shared, model = engine(max_rows=max_rows), job(1, steps=50)
+    leaving = GivenUpMeanwhile(model.trajectory, 1)
+    shared.add(job(2, steps=3))
+    shared.add(leaving)
+
+    ended = run(shared)
+
+    assert ended.count(leaving) == 1 and shared.idle and leaving.image is None
+
+
 def test_an_image_that_fails_on_its_own_harms_no_other():
     def fail(done, point):
         if done == 2:

@@ -29,6 +29,7 @@ export function openEditor(model, itsSide, actions) {
 
 /** Takes up an image by its address; `className` is what it shows, where that is known. */
 export async function takeImage(source, className = UNKNOWN) {
+  working?.abort();
   const taken = await fitted(source, side);
   image = taken.canvas;
   part.before.src = image.toDataURL();
@@ -70,7 +71,8 @@ part["edit-form"].addEventListener("submit", (event) => {
   else edit(wanted());
 });
 
-function maskChanged() {
+function maskChanged(place) {
+  if (place) part["edit-status"].textContent = place;
   part.clear.disabled = mask.isEmpty;
   part.keep.disabled = !mask.isEmpty; // what is painted says it already
 }
@@ -112,6 +114,8 @@ async function edit(request) {
     }
   } catch (error) {
     part["edit-status"].textContent = error.name === "AbortError" ? "Stopped." : "";
+    part.after.hidden = true;
+    part.mask.hidden = false;
     if (error.name !== "AbortError") {
       if (error.status === 401) page.refused(error);
       showError(part["edit-error"], error, FIELDS);

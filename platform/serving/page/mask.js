@@ -4,7 +4,10 @@ const PAINT = "rgb(20 150 110 / 55%)";
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Mask {
-  /** `canvas` lies over the picture; `size` tells how many pixels wide the brush is; `changed` is called after a stroke. */
+  /**
+   * `canvas` lies over the picture; `size` tells how many pixels wide the brush is. `changed` is called after a stroke;
+   * where keys move the brush, with words for where it is and how much is painted.
+   */
   constructor(canvas, size, changed) {
     Object.assign(this, { canvas, size, changed, side: 0, painted: new Set(), at: [0, 0] });
     canvas.addEventListener("pointerdown", (event) => {
@@ -48,6 +51,8 @@ export class Mask {
     else if (event.key === "Delete" || event.key === "Backspace") this.clear();
     else return;
     event.preventDefault();
+    const [column, row] = this.at;
+    this.changed(`Column ${column + 1}, row ${row + 1}. ${this.painted.size} of ${this.side ** 2} pixels may change.`);
   }
 
   within(place) {

@@ -49,6 +49,8 @@ function refused(error) {
 
 function edit(image, className) {
   select(part["edit-tab"]);
+  part["edit-tab"].focus({ preventScroll: true });
+  part["edit-tab"].scrollIntoView({ block: "nearest" });
   takeImage(image, className);
 }
 

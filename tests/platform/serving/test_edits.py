@@ -173,7 +173,22 @@ def bomb() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk + picture()[33:]
 
 
+def broken_chunk() -> bytes:
+    """A PNG with an empty profile after its pixels."""
+    whole = picture()
+    chunk = (0).to_bytes(4, "big") + b"iCCP" + zlib.crc32(b"iCCP").to_bytes(4, "big")
+    return whole[:-12] + chunk + whole[-12:]
+
+
+def sixteen_bits() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.full((8, 8), 20_000, np.uint16)).save(file, "PNG")
+    return file.getvalue()
+
+
 BAD_FILES = [
+    ({"image": broken_chunk()}, 400, "image", "broken"),
+    ({"image": sixteen_bits()}, 400, "image", "8 bits"),
     ({"image": b""}, 400, "image", "no image"),
     ({"image": b"not an image at all"}, 400, "image", "no image"),
     ({"image": picture()[:60]}, 400, "image", "broken"),
@@ -197,6 +212,7 @@ BAD_FIELDS = [
     ({"n_avg": 9}, 422, "n_avg", "less than or equal to 8"),
     ({"n_avg": 8}, 400, "n_avg", "limit of 16"),
     ({"steps": 1001}, 400, "steps", "limit of 1000"),
+    ({"steps": 10**400}, 400, "steps", "limit of 1000"),
     ({"size": "256x256"}, 400, "size", "8x8"),
     ({"input_fidelity": "high"}, 422, "input_fidelity", "not supported"),
     ({"stream": "perhaps"}, 422, "stream", "boolean"),

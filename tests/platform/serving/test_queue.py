@@ -144,7 +144,7 @@ def test_a_device_on_which_nothing_works_is_not_sound(serve, model, monkeypatch)
     answers = [create(client).status_code for _ in range(5)]
 
     assert answers == [500] * 5
-    with pytest.raises(RuntimeError, match="5 network calls in a row"):
+    with pytest.raises(RuntimeError, match="5 steps in a row"):
         client.generator.served.require_sound()
     monkeypatch.undo()
     assert create(client).status_code == 200
