@@ -237,6 +237,7 @@ ACTIONS = {
     ),
     "deploy": Action(
         call=deploy,
+        reads=("edit",),
         takes=("checkpoint", "metric", "value"),
         gives=("url", "checkpoint"),
         resources=serving_resources,
