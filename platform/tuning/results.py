@@ -16,8 +16,6 @@ from unlatent.platform.tuning.space import Point
 
 Row = dict[str, Any]
 
-ENDED = ("succeeded", "stopped_early", "failed")
-
 
 @dataclass(frozen=True)
 class Standing:

@@ -8,7 +8,7 @@ from unlatent.platform.runs import short_hash
 from unlatent.platform.schemas import SWEEPS
 from unlatent.platform.tuning.definition import definition_text
 from unlatent.platform.tuning.plan import Sweep, Trial
-from unlatent.platform.tuning.results import ENDED, Results, Standing
+from unlatent.platform.tuning.results import Results, Standing
 from unlatent.platform.tuning.space import last_name
 
 ORDER = ("running", "paused", "succeeded", "stopped_early", "failed", "lost", "waiting")
@@ -49,7 +49,7 @@ def settle(results: Results, errors: dict[str, str], reasons: dict[str, str]) ->
 def settle_trial(results: Results, trial: Trial, error: str | None, reason: str | None) -> None:
     """The same for one trial, by what Tune has given it up for, or what it was stopped for."""
     row = results.rows.get(trial.run_id)
-    if row and row["status"] in ENDED and (reason is None or row["stopped_because"]):
+    if row and row["status"] in runs.DONE and (reason is None or row["stopped_because"]):
         return  # all is on record
     store = results.sweep.store
     results.refresh(trial.run_id)

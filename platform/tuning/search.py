@@ -6,11 +6,12 @@ import ray
 from ray import tune
 from ray.tune.search import Searcher
 
+from unlatent.platform import runs
 from unlatent.platform.ray_training import last_line
 from unlatent.platform.tuning.budget import Measured
 from unlatent.platform.tuning.halving import run_of
 from unlatent.platform.tuning.plan import Sweep, Trial
-from unlatent.platform.tuning.results import ENDED, Results
+from unlatent.platform.tuning.results import Results
 from unlatent.platform.tuning.rows import settle_trial, trial_rows
 from unlatent.platform.tuning.source import Source
 from unlatent.platform.tuning.trial import settings_of
@@ -60,7 +61,7 @@ class Listener(tune.Callback):
     def rows(self) -> list[dict[str, str]]:
         for run_id in tuple(self.running):
             self.results.refresh(run_id)
-            if self.results.rows.get(run_id, {}).get("status") in ENDED:
+            if self.results.rows.get(run_id, {}).get("status") in runs.DONE:  # one that failed may be tried again
                 self.running.discard(run_id)  # or each look at many trials would read the files of all
         return trial_rows(self.results)
 

@@ -144,3 +144,13 @@ def test_a_changed_definition_under_the_same_name_is_refused_with_the_difference
     with pytest.raises(ValueError, match=r"sweep 'mine' exists with another definition: ") as refused:
         refuse_changed_definition(plan(text, *overrides))
     assert difference in str(refused.value) and "\n" not in str(refused.value)
+
+
+def test_a_trial_that_had_failed_and_was_tried_again_meanwhile_is_what_it_came_to(store, ended):
+    results, failed = known(ended), ended.trials[2]
+    row = tables.row(store, "runs", failed.run_id)
+    tables.replace(store, "runs", row | {"status": "succeeded", "error": None})
+
+    settle(results, {}, {})
+
+    assert results.status(failed) == "succeeded"
