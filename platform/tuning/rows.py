@@ -1,9 +1,11 @@
 """A sweep as rows: its own in `sweeps`, its trials as one sees them."""
 
+import os
+import time
 from typing import Any
 
 from unlatent.platform import progress, runs, tables
-from unlatent.platform.provenance import now, process, provenance
+from unlatent.platform.provenance import is_gone, now, process, provenance
 from unlatent.platform.runs import short_hash
 from unlatent.platform.schemas import SWEEPS
 from unlatent.platform.tuning.definition import definition_text
@@ -53,6 +55,8 @@ def settle_trial(results: Results, trial: Trial, error: str | None, reason: str 
         return  # all is on record
     store = results.sweep.store
     results.refresh(trial.run_id)
+    if reason:
+        wait_for_its_word(results, trial.run_id)
     row = results.rows.get(trial.run_id)
     if error and (row is None or row["status"] in ("running", "paused")):
         row = row or runs.write_first_row(store, trial.run, device="")  # it did not come so far as to write one
@@ -62,6 +66,16 @@ def settle_trial(results: Results, trial: Trial, error: str | None, reason: str 
             runs.end(store, row, "stopped_early")
         runs.update(store, row, {"stopped_because": reason})
     results.refresh(trial.run_id)
+
+
+def wait_for_its_word(results: Results, run_id: str, patience_s: float = 30.0) -> None:
+    """Lets a trial that was stopped say so first: its process would write over what is put into its row before that."""
+    deadline = time.monotonic() + patience_s
+    while (row := results.rows.get(run_id)) and row["status"] == "running":
+        if is_gone(row) or row["pid"] == os.getpid() or time.monotonic() > deadline:
+            return
+        time.sleep(0.05)
+        results.refresh(run_id)
 
 
 def finish(results: Results, row: dict[str, Any], seconds: float) -> Trial:

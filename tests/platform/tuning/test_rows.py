@@ -1,6 +1,12 @@
+import threading
+import time
+from datetime import UTC, datetime
+
+import psutil
 import pytest
 
 from unlatent.platform import tables
+from unlatent.platform.provenance import process
 from unlatent.platform.tuning.definition import definition_text, refuse_changed_definition
 from unlatent.platform.tuning.results import Results
 from unlatent.platform.tuning.rows import begin, finish, point_rows, settle, trial_rows
@@ -154,3 +160,24 @@ def test_a_trial_that_had_failed_and_was_tried_again_meanwhile_is_what_it_came_t
     settle(results, {}, {})
 
     assert results.status(failed) == "succeeded"
+
+
+def test_a_trial_that_was_stopped_is_heard_before_the_reason_is_written(store, ended):
+    results, trial = known(ended), ended.trials[3]
+    other = psutil.Process().parent()
+    whose = {"pid": other.pid, "process_started_at": datetime.fromtimestamp(other.create_time(), UTC)}
+    running = tables.row(store, "runs", trial.run_id) | process() | whose
+
+    def stop_late() -> None:
+        time.sleep(0.5)
+        tables.replace(store, "runs", running | {"status": "stopped_early"})
+
+    tables.replace(store, "runs", running)
+    results.refresh(trial.run_id)
+    writing = threading.Thread(target=stop_late)
+    writing.start()
+    settle(results, {}, {trial.run_id: "too slow"})
+    writing.join()
+
+    row = tables.row(store, "runs", trial.run_id)
+    assert (row["status"], row["stopped_because"]) == ("stopped_early", "too slow")
