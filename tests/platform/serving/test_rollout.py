@@ -160,5 +160,8 @@ def test_a_replica_that_is_killed_under_load_is_replaced_and_clients_see_at_most
 
 
 def replicas() -> list[psutil.Process]:
-    mine = psutil.Process().children(recursive=True)
-    return [each for each in mine if each.name().startswith("ray::ServeReplica")]
+    found = []
+    for each in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended meanwhile
+            found += [each] if each.name().startswith("ray::ServeReplica") else []
+    return found

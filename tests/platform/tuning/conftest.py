@@ -1,11 +1,13 @@
 """Sweeps from a definition's text, and rows of trials that ended in some way."""
 
+import socket
+
 import pytest
 
 from unlatent.platform import tables
 from unlatent.platform.config import to_yaml
 from unlatent.platform.evaluation import extractor_name
-from unlatent.platform.provenance import now
+from unlatent.platform.provenance import now, process
 from unlatent.platform.selection import measured_as
 from unlatent.platform.tuning.plan import Sweep, Trial, plan_sweep
 
@@ -32,6 +34,7 @@ def record(store, row_of):
         row = {
             "run_id": trial.run_id, "sweep": sweep.definition.name, "status": status, "point": trial.run.point,
             "forward_gflops": 0.1, "images_seen": max(values, default=0), "started_at": now(),
+            "host": socket.gethostname(), **process(),
         }  # fmt: skip
         tables.replace(store, "runs", row_of("runs", **row | {"config": to_yaml(config)} | of_run))
         for images, value in values.items():
