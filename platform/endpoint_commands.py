@@ -1,6 +1,7 @@
 """`unlatent serve`, `deploy`, `rollback` and `deployments`: the endpoint, and what answers there."""
 
 import contextlib
+import textwrap
 import threading
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -65,7 +66,10 @@ def rollback(overrides: Overrides = None) -> None:
 
 @commands.command(epilog="unlatent deployments")
 def deployments(overrides: Overrides = None) -> None:
-    """What was rolled out, when, and how it went: the last one that is ready is what answers."""
+    """What was rolled out, when, and how it went: the last one that is ready is what answers.
+
+    `unlatent results deployments` has all of each row.
+    """
     from unlatent.platform import tables
     from unlatent.platform.config import compose_config
     from unlatent.platform.store import Store
@@ -84,5 +88,5 @@ def as_text(row: "pd.Series[Any]") -> dict[str, str]:
         "checkpoint": row["checkpoint"],
         "chosen by": f"{row['metric']} {row['value']:.3f}" if known["metric"] else "",
         "ready after": "" if known["ready_after_s"] is None else f"{row['ready_after_s']:.1f} s",
-        "error": known["error"] or "",
+        "error": textwrap.shorten(known["error"] or "", 70, placeholder=" …"),
     }

@@ -69,9 +69,9 @@ def start(config: ServeConfig, store: Store, checkpoint: str, edit: EditConfig |
     Ray must be running. Raises ValueError for a port that is taken, replicas that no machine has
     room for, and a checkpoint that cannot be loaded.
     """
-    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     require_free_port(config.host, config.port)
     require("the endpoint", config.replicas, Need(config.cpus, config.gpus))
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     serve.start("HeadOnly", HTTPOptions(host=config.host, port=config.port), logging_config=QUIET)
     args = {
         "store": store.root,
@@ -165,6 +165,7 @@ def controller() -> ServeControllerClient:
 
     Raises ValueError where none does.
     """
+    logging.getLogger("ray.serve").setLevel(logging.ERROR)
     try:
         return _get_global_client(raise_if_no_controller_running=True)
     except RayServeException:
