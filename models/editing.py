@@ -9,7 +9,7 @@ B batch   C channels   H, W image
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cached_property, partial
 from itertools import pairwise
 
 import torch
@@ -70,11 +70,11 @@ class Edit:
     sampler: SamplerConfig
     mask: Tensor | None = None  # (B, 1, H, W) in [0, 1]: where it is 0, every pixel stays what it is
 
-    @property
+    @cached_property
     def towards_source(self) -> SamplerConfig:
         return towards_source(self.config, self.sampler)
 
-    @property
+    @cached_property
     def towards_target(self) -> SamplerConfig:
         return towards_target(self.config, self.sampler)
 

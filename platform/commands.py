@@ -10,6 +10,11 @@ from unlatent.platform import display
 Overrides = Annotated[list[str] | None, typer.Argument(help="Config overrides, such as train.batch_size=64")]
 
 
+def is_set(part: str, overrides: Overrides) -> bool:
+    """Whether overrides set any of a part of the config."""
+    return any(text.split("=")[0].split(".")[0] == part for text in overrides or [])
+
+
 class StoppedError(Exception):
     """Ctrl-C, or SIGTERM, ended a command."""
 
@@ -86,9 +91,8 @@ def evaluate(
     store = Store(config.store)
     path = choose_checkpoint(store, run, config.serve.metric).path
     own = from_yaml(checkpoints.read(store, checkpoints.find(store, path), "config.yaml").decode())
-    given = {text.split(".")[0].split("=")[0] for text in overrides or []}
-    evaluation = config.evaluation if "evaluation" in given else own.evaluation
-    sampler = config.sampler if "sampler" in given else own.sampler
+    evaluation = config.evaluation if is_set("evaluation", overrides) else own.evaluation
+    sampler = config.sampler if is_set("sampler", overrides) else own.sampler
     model = load_model(store, path, evaluation.weights, local_device())
     rows = evaluate_checkpoint(store, model, open_dataset(own.data, store), evaluation, sampler)
     display.say(f"{model.checkpoint}: {rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}")

@@ -1,7 +1,7 @@
 """Images from a checkpoint."""
 
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from unlatent.models.config import config_from
 from unlatent.models.network import PixelTransformer
-from unlatent.models.samplers import Point, SamplerConfig, sample
+from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
 from unlatent.platform.store import Store, split_address
 
@@ -103,16 +103,12 @@ def generate(
     labels: Sequence[int],
     seeds: Sequence[int],
     settings: SamplerConfig,
-    on_step: Callable[[int, Point], None] | None = None,
 ) -> Tensor:
-    """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its label, its seed and the settings alone.
-
-    `on_step` is called with the number of steps done, and where the images are.
-    """
+    """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its label, its seed and the settings alone."""
     config = model.network.config
     noise = draw_noise(seeds, config.channels, config.image_size).to(model.device)
     label = torch.tensor(labels, device=model.device)
-    return to_bytes(sample(model.network, noise, label, settings, model.network.unconditional(label), on_step)).cpu()
+    return to_bytes(sample(model.network, noise, label, settings, model.network.unconditional(label))).cpu()
 
 
 def to_bytes(images: Tensor) -> Tensor:

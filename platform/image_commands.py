@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlatent.platform import display
-from unlatent.platform.commands import Overrides
+from unlatent.platform.commands import Overrides, is_set
 
 if TYPE_CHECKING:
     from unlatent.models.samplers import SamplerConfig
@@ -88,7 +88,7 @@ def edit(
 
 
 def sampler_for(model: "LoadedModel", config: "Config", overrides: Overrides) -> "SamplerConfig":
-    return config.sampler if any(text.startswith("sampler") for text in overrides or []) else model.sampler
+    return config.sampler if is_set("sampler", overrides) else model.sampler
 
 
 def chosen_model(config: "Config", checkpoint: str | None) -> "LoadedModel":

@@ -21,6 +21,7 @@ from unlatent.platform.averages import Averages
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import mix
 from unlatent.platform.filling import fill, numbers_for, put_moments, put_part
+from unlatent.platform.generation import to_floats
 from unlatent.platform.optimization import TrainConfig, clip_norm, make_optimizer
 from unlatent.platform.spikes import NormGauge
 from unlatent.platform.store import Store
@@ -126,7 +127,7 @@ def train_step(config: TrainConfig, learner: Learner, images: Tensor, labels: Te
     """One optimizer step on this worker's share of a batch: uint8 (B, C, H, W) and class labels (B,)."""
     device = images.device
     generator = torch.Generator(device).manual_seed(mix(config.seed, learner.images_seen, rank))
-    data = images.float() / 127.5 - 1  # (B, C, H, W) in [-1, 1]
+    data = to_floats(images)  # (B, C, H, W)
     noise = torch.randn(data.shape, generator=generator, device=device)
     t = flow.sample_times(len(data), generator, config.shift, config.time_mean, config.time_std)
     dropped = torch.rand(len(data), generator=generator, device=device) < config.label_drop

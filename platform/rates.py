@@ -18,6 +18,7 @@ from unlatent.platform import cluster, placement, tables
 from unlatent.platform.config import Config
 from unlatent.platform.config_columns import knobs
 from unlatent.platform.devices import device_name, local_device, memory_bytes
+from unlatent.platform.generation import to_floats
 from unlatent.platform.learner import make_learner, train_step
 from unlatent.platform.optimization import learning_rate
 from unlatent.platform.provenance import now, provenance
@@ -94,7 +95,7 @@ def measure(config: Config) -> list[dict[str, Any]]:
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(device)
     labels = torch.randint(config.model.classes, (share,), generator=generator).to(device)
     part = share // config.train.accumulate
-    noisy, t = images[:part].float() / 127.5 - 1, torch.full((part,), 0.5, device=device)
+    noisy, t = to_floats(images[:part]), torch.full((part,), 0.5, device=device)
 
     def train() -> None:
         train_step(config.train, learner, images, labels, 0, learning_rate(config.train, 0)).flow.item()  # waits

@@ -107,7 +107,7 @@ def switch(checkpoint: str, timeout_s: float = LONGEST_START_S) -> None:
         deploy(with_checkpoint(config, checkpoint))
         require_all_answer(checkpoint, timeout_s)
     except BaseException:  # Ctrl-C too
-        if running() == with_checkpoint(config, checkpoint) or running() == config:  # nobody else's
+        if checkpoint in named(running()):  # and not what somebody else has rolled out meanwhile
             deploy(with_checkpoint(config, before))
         raise
 
@@ -189,6 +189,12 @@ def running() -> AppConfig:
         if config["name"] == NAME:
             return config
     raise ValueError("no endpoint runs on this cluster; `unlatent serve` starts one")
+
+
+def named(config: AppConfig) -> list[str]:
+    """The checkpoint that an endpoint's config names, if it does: at first the code has chosen."""
+    deployments = config.get("deployments") or []
+    return [each["user_config"]["checkpoint"] for each in deployments if each.get("user_config")]
 
 
 def with_checkpoint(config: AppConfig, checkpoint: str) -> AppConfig:

@@ -53,9 +53,7 @@ def answer_like_openai(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> JSONResponse:
-        return JSONResponse(
-            FAILED.body(), 500, {"Connection": "close"}
-        )  # which the server does after an error of the app
+        return JSONResponse(FAILED.body(), 500, {"Connection": "close"})  # as the server then does
 
 
 def refusal_of(error: ErrorDetails) -> Refusal:

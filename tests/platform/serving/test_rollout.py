@@ -121,6 +121,7 @@ def test_three_rollouts_under_load_lose_no_request_and_a_broken_one_changes_noth
         rest()
         with pytest.raises(ValueError, match="no numbers"):
             roll_out(config, Choice(BROKEN))
+        after_the_broken_one = deployment.named(deployment.running())
         rest()
         roll_out(config, choice_before(store))
         rest()
@@ -128,6 +129,7 @@ def test_three_rollouts_under_load_lose_no_request_and_a_broken_one_changes_noth
     first, second = (checkpoints.find(store, path).hash for path in (FIRST, SECOND))
     answering = [{each.checkpoint_hash for each in load.between(*times[n : n + 2])} for n in (0, 2, 4, 6)]
     assert {each.status for each in load.asked} == {200}
+    assert after_the_broken_one == [SECOND], "which a replica that starts now loads"
     assert answering == [{first}, {second}, {second}, {first}]
     assert {each.checkpoint_hash for each in load.between(times[3], times[4])} == {second}  # while the broken one loads
     assert all(is_from_the_model_that_it_names(store, each) for each in load.asked[::7])
