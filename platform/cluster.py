@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -11,12 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from unlatent.platform import joining, nodes
+from unlatent.platform import ingress, joining, nodes
 from unlatent.platform.shipping import write_wheel
 from unlatent.platform.store import Store
-
-PORTS = (20_000, 32_000, 50)  # for the endpoint: from, to below those that systems hand out, so many
-CLAIMED: list[socket.socket] = []  # as long as this process lives
 
 
 @dataclass(kw_only=True)
@@ -86,48 +82,11 @@ def connect(config: ClusterConfig, store: str | None = None) -> None:
     if config.address:
         join(config, store, quiet)
     else:
-        serve_by_haproxy()
+        ingress.serve_by_haproxy()
         # without the address, a Ray that happens to run on this machine would be joined
         own: dict[str, Any] = {"address": "local", "include_dashboard": False, "object_store_memory": 256 << 20}
         ray.init(num_cpus=config.cpus, **own, **quiet)
     stop_on_sigterm()  # Ray has put a handler of its own there, which aborts
-
-
-def serve_by_haproxy() -> None:
-    """Has requests to the endpoint pass in less than half the time of Ray Serve's own proxy. Linux alone has it."""
-    if sys.platform != "linux" or CLAIMED:
-        return
-    stats, metrics, fallback, *replicas = claim_ports()
-    for name, value in (
-        ("ENABLE_HA_PROXY", "1"),
-        ("DIRECT_INGRESS_MIN_DRAINING_PERIOD_S", "2"),  # 30 s: Ctrl-C would take as long
-        ("HAPROXY_STATS_PORT", str(stats)),
-        ("HAPROXY_METRICS_PORT", str(metrics)),
-        ("FALLBACK_PROXY_HTTP_PORT", str(fallback)),  # answers while no replica does
-        ("DIRECT_INGRESS_MIN_HTTP_PORT", str(replicas[0])),
-        ("DIRECT_INGRESS_MAX_HTTP_PORT", str(replicas[-1])),
-    ):
-        os.environ.setdefault(f"RAY_SERVE_{name}", value)
-
-
-def claim_ports() -> range:
-    """Ports in a row that nobody uses, and that no other process is given while this one lives.
-
-    Ray gives the ports of one Ray's endpoint to another's as well, on one machine, and then mixes their answers.
-    """
-    start, stop, count = PORTS
-    for first in range(start, stop, count):
-        claim = socket.socket()
-        try:
-            claim.bind(("127.0.0.1", first))  # held, and not listened at
-            for port in range(first + 1, first + count):
-                socket.create_server(("127.0.0.1", port)).close()
-        except OSError:
-            claim.close()
-            continue
-        CLAIMED.append(claim)
-        return range(first + 1, first + count)
-    raise OSError(f"{count} ports in a row are needed, and are free nowhere in {start} … {stop}")
 
 
 def join(config: ClusterConfig, store: str | None, quiet: dict[str, Any]) -> None:

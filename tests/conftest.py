@@ -1,6 +1,9 @@
-"""In which order files of tests are run."""
+"""How tests are run beside each other."""
 
+import os
 from collections import Counter
+
+os.environ.setdefault("RAY_worker_niceness", "0")  # 15: what one test computes would leave nothing to another's Ray
 
 
 def pytest_collection_modifyitems(items):

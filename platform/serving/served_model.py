@@ -149,9 +149,9 @@ class ServedModel:
         ended = self.engine.step()
         with self.change:
             errands = [self.errands.pop(job) for job in ended]
+        self.count(errands, time.monotonic() - began)  # first: who reads an answer may ask how it went
         for errand in errands:
             errand.end()
-        self.count(errands, time.monotonic() - began)
 
     def count(self, ended: list[Errand], call_s: float) -> None:
         metrics, rows, now = self.metrics, self.engine.rows_asked, time.monotonic()

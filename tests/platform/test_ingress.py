@@ -1,12 +1,15 @@
-"""Ports for the endpoint: two Rays on one machine must not share any, or they mix their answers."""
+"""What stands before the endpoint, and its ports: two Rays on one machine must not share any, or they mix answers."""
 
+import os
 import socket
 import subprocess
 import sys
+import sysconfig
+from pathlib import Path
 
-from unlatent.platform.cluster import claim_ports
+from unlatent.platform.ingress import claim_ports
 
-CLAIM = "from unlatent.platform.cluster import claim_ports; p = claim_ports(); print(p[0], p[-1], flush=True); input()"
+CLAIM = "from unlatent.platform.ingress import claim_ports; p = claim_ports(); print(p[0], p[-1], flush=True); input()"
 
 
 def other_process() -> tuple[subprocess.Popen, range]:
@@ -34,3 +37,16 @@ def test_ports_of_a_process_that_has_ended_are_given_again_unless_a_replica_of_i
         process.communicate("done\n")
 
     assert again == first and not set(other) & set(first)
+
+
+def test_what_ray_starts_before_the_endpoint_is_haproxy_without_splicing():
+    command = Path(sysconfig.get_path("scripts"), "unlatent-haproxy")
+    environment = {**os.environ, "RAY_SERVE_HAPROXY_BINARY_PATH": str(command)}
+
+    told = subprocess.run([command, "-vv"], env=environment, capture_output=True, text=True, timeout=10, check=True)
+    refused = subprocess.run(
+        [command, "-f", "/no/such.cfg"], env=environment, capture_output=True, text=True, timeout=10
+    )
+
+    assert told.stdout.startswith("HAProxy version")
+    assert refused.returncode == 1 and "/no/such.cfg" in refused.stderr
