@@ -22,6 +22,7 @@ from unlatent.platform import cluster, parquet_shards, tables
 from unlatent.platform.batches import batches, windows_of
 from unlatent.platform.checkpoint_writer import CheckpointWriter, moment_of, write
 from unlatent.platform.cluster import ClusterConfig
+from unlatent.platform.conditions import Classes
 from unlatent.platform.config import Config, compose_config
 from unlatent.platform.data_order import Order
 from unlatent.platform.datasets import DataConfig, open_dataset
@@ -150,7 +151,7 @@ def compare_loading(folder: Path, images: int, rounds: int, image_size: int) -> 
 
 def streamed_images_per_s(split: ImageSplit, order: Order, images: int) -> float:
     """After the first part, with which Ray Data has started. ValueError where that is all there is."""
-    parts = stream(split, windows_of(order, 0, images, 0, 1), 1)
+    parts = stream(split, Classes(), windows_of(order, 0, images, 0, 1), 1)
     next(parts)
     started = time.perf_counter()
     read = sum(len(labels) for _, labels in parts)

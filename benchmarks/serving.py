@@ -123,7 +123,7 @@ def start_batched(wait_s: float, store: Store, options: argparse.Namespace) -> s
 
 def order_of(asked: dict[str, Any], model: LoadedModel) -> Generation:
     settings = replace(model.sampler, steps=asked["steps"])
-    return Generation(label=int(asked["prompt"]), seeds=[asked["seed"]], settings=settings)
+    return Generation(prompt=int(asked["prompt"]), seeds=[asked["seed"]], settings=settings)
 
 
 async def ask(session: aiohttp.ClientSession, url: str, asked: dict[str, Any]) -> Answer:

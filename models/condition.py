@@ -9,11 +9,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+TOKEN_BYTES = 8  # of a token, where the network reads bytes
+
 
 class Text(NamedTuple):
     """Texts as an encoder gives them, padded to one length."""
 
-    tokens: Tensor  # (B, T, E)
+    tokens: Tensor  # (B, T, E); or bytes, uint8 (B, T, TOKEN_BYTES), where the network is the encoder
     mask: Tensor | None = None  # (B, T) bool, True where a token is real; None: all of them are
 
 
@@ -39,6 +41,22 @@ def join_conditions(conditions: Sequence[Condition]) -> Condition:
 def repeat_last(condition: Condition, times: int) -> Condition:
     """The condition of a batch with its last row so many times more."""
     return join_conditions([condition, *[rows_of(condition, slice(-1, None))] * times])
+
+
+def replaced(condition: Condition, rows: Tensor, other: Condition) -> Condition:  # (B,) bool
+    """A batch's condition with another, of one row, in the place of some rows."""
+    if not isinstance(condition, Text):
+        assert isinstance(other, Tensor)
+        return torch.where(rows, other, condition)
+    other = as_text(other)
+    tokens = torch.where(rows[:, None, None], other.tokens, condition.tokens)
+    return Text(tokens, torch.where(rows[:, None], mask_of(other), mask_of(condition)))
+
+
+def to_device(condition: Condition, device: torch.device) -> Condition:
+    if isinstance(condition, Text):
+        return Text(condition.tokens.to(device), None if condition.mask is None else condition.mask.to(device))
+    return condition.to(device)
 
 
 def rows_of(condition: Condition, rows: slice) -> Condition:

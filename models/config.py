@@ -30,10 +30,15 @@ class CompactionConfig:
                 require_at_least(1, f"compaction.{name}", value)
 
 
+LEARNED = "bytes"
+
+
 @dataclass(kw_only=True)
 class TextConfig:
-    """What a text is given as. The defaults are Gemma-2-2b's."""
+    """What a text is given as. The defaults are the published networks'."""
 
+    encoder: str = "google/gemma-2-2b-it"  # of transformers, by hub id or folder; or bytes: learned with the network
+    instruction: str | None = None  # a file: what such an encoder reads before each text
     width: int = 2304  # of the encoder's tokens
     tokens: int = 300  # at most
     mask_padding: bool = True  # published networks see padding as they see text
@@ -41,6 +46,15 @@ class TextConfig:
     def __post_init__(self) -> None:
         for name in ("width", "tokens"):
             require_at_least(1, f"text.{name}", getattr(self, name))
+        if self.encoder == LEARNED and self.width % 8:
+            raise ValueError(
+                f"text.width={self.width} is not a multiple of 8, as text.encoder=bytes needs; 64 would do"
+            )
+
+    @property
+    def learned(self) -> bool:
+        """Whether the network reads bytes, with no encoder before it."""
+        return self.encoder == LEARNED
 
 
 @dataclass(kw_only=True)

@@ -12,6 +12,7 @@ float32, without the compiler. A GPU's fused RMSNorm keeps less, and mixed preci
 from dataclasses import dataclass
 
 from unlatent.models.attention import SHORT
+from unlatent.models.condition import TOKEN_BYTES
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.embeddings import TIME_FREQUENCIES
 from unlatent.models.patch_block import swiglu_hidden
@@ -137,8 +138,10 @@ def embeddings(config: PixelTransformerConfig) -> Cost:
     if config.condition == "class":
         return image + time + Cost(parameters=(config.classes + 1) * width) + keep(2 * width)  # before, after its SiLU
     tokens, encoder_width = config.text.tokens, config.text.width
+    learned = config.text.learned
     text = (
-        linear(tokens, encoder_width, width, asked=False)
+        Cost(parameters=256 * encoder_width // TOKEN_BYTES if learned else 0)
+        + linear(tokens, encoder_width, width, asked=learned)
         + keep(tokens * encoder_width)
         + rms_norm(tokens, width)
         + Cost(parameters=tokens * width)  # positions

@@ -12,8 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from unlatent.models.byte_text import ByteEmbedding, byte_text
 from unlatent.models.compilation import sparing
-from unlatent.models.condition import Condition, Text, as_text
+from unlatent.models.condition import TOKEN_BYTES, Condition, Text, as_text, to_device
 from unlatent.models.config import PixelTransformerConfig, listed
 from unlatent.models.decoders import PatchDecoder, PixelDecoder
 from unlatent.models.embeddings import (
@@ -65,6 +66,7 @@ class PixelTransformer(nn.Module):
             self.embed_label = label_embedding(config.classes, config.width)
             self.patch_blocks = nn.ModuleList(PatchBlock(config) for _ in range(depth))
         else:
+            self.embed_bytes = ByteEmbedding(config.text.width) if config.text.learned else None
             self.embed_text = TextEmbedding(config.text.width, config.width, config.text.tokens)
             self.patch_blocks = nn.ModuleList(JointBlock(config, last=n == depth) for n in range(1, depth + 1))
             if config.position == "rope":
@@ -118,9 +120,10 @@ class PixelTransformer(nn.Module):
 
     def _read_text(self, given: Text, s: Tensor) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Text tokens (B, T, D), their positions, and which of text and patches may be seen, (B, T + L)."""
-        if given.tokens.ndim != 3 or given.tokens.shape[2] != self.config.text.width:
-            shape, width = tuple(given.tokens.shape), self.config.text.width
-            raise ValueError(f"text tokens of shape {shape} are not (B, T, {width}), with text.width={width}")
+        width = TOKEN_BYTES if self.embed_bytes else self.config.text.width
+        if given.tokens.ndim != 3 or given.tokens.shape[2] != width:
+            said = f"text.width={self.config.text.width} and text.encoder={self.config.text.encoder}"
+            raise ValueError(f"text tokens of shape {tuple(given.tokens.shape)} are not (B, T, {width}), with {said}")
         count = given.tokens.shape[1]
         if count > self.config.text.tokens:
             raise ValueError(f"a text of {count} tokens is longer than text.tokens={self.config.text.tokens}")
@@ -128,7 +131,8 @@ class PixelTransformer(nn.Module):
         mask = given.mask if self.config.text.mask_padding else None
         if mask is not None:
             mask = torch.cat([mask, mask.new_ones(s.shape[:2])], dim=1)
-        return self.embed_text(given.tokens), rope, mask
+        tokens = self.embed_bytes(given.tokens) if self.embed_bytes else given.tokens
+        return self.embed_text(tokens), rope, mask
 
     def _decode(self, x: Tensor, t: Tensor, s: Tensor, time: Tensor) -> Tensor:
         output = self.decoder(x, s, time)
@@ -165,10 +169,16 @@ class PixelTransformer(nn.Module):
         if height % patch or width % patch:
             raise ValueError(f"an image of {height} x {width} is not a whole number of patches of patch_size={patch}")
 
-    def unconditional(self, condition: Tensor) -> Tensor:
-        """The condition of no class, for as many images. A text's is an encoder's of no text, or of what to avoid."""
-        assert self.config.condition == "class"
-        return torch.full_like(condition, self.null_label)
+    def unconditional(self, rows: int) -> Condition:
+        """The condition of no class, or of no text, for so many images.
+
+        Of texts that an encoder has read before the network, that encoder's of no text is it.
+        """
+        device = self.embed_patch.weight.device
+        if self.config.condition == "class":
+            return torch.full((rows,), self.null_label, device=device)
+        assert self.config.text.learned, "an encoder outside knows how it reads no text"
+        return to_device(byte_text([""] * rows, self.config.text.tokens), device)
 
     def set_recompute(self, what: str) -> None:
         """What is computed again in the backward pass, to save memory: see `recomputation`. At first nothing is."""

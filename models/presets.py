@@ -7,6 +7,17 @@ from unlatent.models.config import PixelTransformerConfig, config_from, listed
 PRESETS: dict[str, dict[str, Any]] = {
     # Trains in minutes on a CPU.
     "tiny": {"patch_size": 4, "width": 64, "heads": 4, "patch_depth": 3, "pixel_depth": 2},
+    # The same for captions, which it reads by itself, of 64² images.
+    "text_tiny": {
+        "image_size": 64,
+        "condition": "text",
+        "text": {"encoder": "bytes", "width": 128, "tokens": 32},
+        "patch_size": 8,
+        "width": 128,
+        "heads": 4,
+        "patch_depth": 4,
+        "pixel_depth": 2,
+    },
     # PixelDiT-B: 184.7M parameters, 75.4 GFLOPs at 256² with patch 16.
     "b": {"width": 768, "heads": 12, "patch_depth": 12, "pixel_depth": 2},
     # PixelDiT-L: 569.6M parameters, 227.8 GFLOPs at 256² with patch 16.

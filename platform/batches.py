@@ -4,23 +4,33 @@ Both ways read windows of positions, which are the same however many workers sha
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from unlatent.models.condition import Condition
+from unlatent.platform.conditions import Classes, Conditions
 from unlatent.platform.data_order import Indices, Order, share_of
 from unlatent.platform.image_split import ImageSplit
 
+CLASSES = Classes()
 PART_BYTES = 32 << 20  # of decoded images that are handed on together
 
-Part = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images (n, C, H, W), labels (n,)
+Part = tuple[NDArray[Any], ...]  # images uint8 (n, C, H, W), and what is said of each
 
 
 def batches(
-    split: ImageSplit, order: Order, positions: range, rank: int, world: int, decoders: int
-) -> Iterator[tuple[Tensor, Tensor]]:  # uint8 (B, C, H, W), labels (B,)
+    split: ImageSplit,
+    order: Order,
+    positions: range,
+    rank: int,
+    world: int,
+    decoders: int,
+    conditions: Conditions = CLASSES,
+) -> Iterator[tuple[Tensor, Condition]]:  # uint8 (B, C, H, W), of the same batch
     """A worker's share of the batches that begin at `positions`, whose step is the size of a batch.
 
     Raises ValueError, naming the file, for an image that cannot be read.
@@ -30,10 +40,11 @@ def batches(
     if decoders:
         from unlatent.platform.streaming import stream  # brings Ray
 
-        parts = stream(split, windows, decoders)
+        parts = stream(split, conditions, windows, decoders)
     else:
-        parts = (part for window in windows for part in read_window(split, window, None))
-    return rebatched(parts, positions.step // world)
+        parts = (part for window in windows for part in read_window(split, conditions, window, None))
+    for images, *said in rebatched(parts, positions.step // world):
+        yield images, conditions.condition(said)
 
 
 def windows_of(order: Order, first: int, last: int, rank: int, world: int) -> Iterator[Indices]:
@@ -45,24 +56,24 @@ def windows_of(order: Order, first: int, last: int, rank: int, world: int) -> It
         first = end
 
 
-def read_window(split: ImageSplit, indices: Indices, threads: int | None) -> Iterator[Part]:
-    """Some images with their labels, in order."""
-    parts, sides = zip(*split.parts(indices, max(1, PART_BYTES // split.pixels.image_bytes)), strict=True)
+def read_window(split: ImageSplit, conditions: Conditions, indices: Indices, threads: int | None) -> Iterator[Part]:
+    """Some images with what is said of them, in order."""
+    size = max(1, PART_BYTES // (split.pixels.image_bytes + conditions.row_bytes))
+    parts, sides = zip(*split.parts(indices, size), strict=True)
     for part, images in zip(parts, split.pixels.read_parts(parts, sides, threads), strict=True):
-        yield images, split.labels[part]
+        yield images, *conditions.read(split, part)
 
 
-def rebatched(parts: Iterator[Part], size: int) -> Iterator[tuple[Tensor, Tensor]]:
+def rebatched(parts: Iterator[Part], size: int) -> Iterator[tuple[Tensor, ...]]:
     """The same images in batches of one size. A rest that fills none is left out."""
     pieces: list[Part] = []
     missing = size
-    for images, labels in parts:
-        start = 0
-        while start < len(labels):
-            piece = slice(start, start + missing)
-            pieces.append((images[piece], labels[piece]))
-            start, missing = start + missing, missing - len(labels[piece])
+    for part in parts:
+        start, length = 0, len(part[0])
+        while start < length:
+            piece = tuple(each[start : start + missing] for each in part)
+            pieces.append(piece)
+            start, missing = start + missing, missing - len(piece[0])
             if not missing:
-                together = (torch.from_numpy(np.concatenate(each)) for each in zip(*pieces, strict=True))
-                yield next(together), next(together)
+                yield tuple(torch.from_numpy(np.concatenate(each)) for each in zip(*pieces, strict=True))
                 pieces, missing = [], size

@@ -13,11 +13,13 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from unlatent.models.condition import repeat_last, to_device
 from unlatent.models.samplers import sample
 from unlatent.models.sharding import local
 from unlatent.platform import checkpoints, runs, selection, tables
 from unlatent.platform.averages import save_snapshots
 from unlatent.platform.checkpoints import Checkpoint, Weights
+from unlatent.platform.conditions import examples
 from unlatent.platform.config import to_yaml
 from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew
@@ -73,7 +75,7 @@ class Moment:
     weights: dict[str, Weights]  # by kind: "raw", "ema", …
     state: dict[str, Any]
     logged: Logged
-    samples: Tensor  # uint8 (N, C, H, W), drawn from the same noise and classes at every checkpoint
+    samples: Tensor  # uint8 (N, C, H, W), drawn from the same noise and conditions at every checkpoint
 
 
 def moment_of(run: Run, learner: Learner, log: StepLog) -> Moment:
@@ -99,8 +101,8 @@ def draw_samples(run: Run, learner: Learner) -> Tensor:
     network = learner.averages.main
     device = next(network.parameters()).device
     noise = draw_noise(range(count), config.channels, config.image_size).to(device)
-    labels = torch.arange(count, device=device) % config.classes
-    return to_bytes(sample(network, noise, labels, run.config.sampler, network.unconditional(labels))).cpu()
+    shown = to_device(examples(run.dataset, config, count), device)
+    return to_bytes(sample(network, noise, shown, run.config.sampler, repeat_last(learner.nothing, count - 1))).cpu()
 
 
 def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any], crew: Crew = ALONE) -> Checkpoint:

@@ -24,12 +24,14 @@ from torch import Tensor
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import metrics, tables
 from unlatent.platform.classifier import classifier_name, fit_classifier, spread
+from unlatent.platform.conditions import captioned
 from unlatent.platform.datasets import Dataset
 from unlatent.platform.devices import device_name
 from unlatent.platform.features import Extractor, ImageStatistics, measure, pack, unpack
 from unlatent.platform.generation import LoadedModel, generate
 from unlatent.platform.image_split import ImageSplit
 from unlatent.platform.inception import open_inception
+from unlatent.platform.prompts import Prompt
 from unlatent.platform.store import Store
 
 PROTOCOL = 1  # changes when the same images would give other numbers
@@ -251,30 +253,41 @@ def load_drawn(evaluation: Evaluation) -> Drawn | None:
 
 
 def draw_and_save(evaluation: Evaluation, on_images: OnImages | None) -> Drawn:
-    """Image i depends on the seed and i alone; its class follows from i, each class in its turn."""
+    """Image i depends on the seed and i alone."""
     device, compiled = device_of(evaluation.model), evaluation.config.compile
     if compiled or (compiled is None and device.type == "cuda"):
         evaluation.model.network.compile()
-    labels = np.arange(evaluation.config.samples) % len(evaluation.dataset.classes)
+    prompts, labels = asked_for(evaluation)
     seconds: list[float] = []
-    statistics = measure(evaluation.extractor, draw(evaluation, labels, seconds, on_images), device)
+    statistics = measure(evaluation.extractor, draw(evaluation, prompts, seconds, on_images), device)
     drawn = Drawn(statistics=statistics, labels=labels, seconds=sum(seconds), device=device_name(device))
     extra = {"labels": labels, "seconds": np.array(drawn.seconds), "device": np.array(drawn.device)}
     evaluation.store.write_bytes(evaluation.drawn_path, pack({**asdict(statistics), **extra}))
     return drawn
 
 
+def asked_for(evaluation: Evaluation) -> tuple[list[Prompt], NDArray[np.int64]]:
+    """What each image is to show, and the label that this has: each class in its turn, or the held-out captions."""
+    dataset, numbers = evaluation.dataset, np.arange(evaluation.config.samples)
+    if evaluation.model.encoder is None:
+        labels = numbers % len(dataset.classes)
+        return [int(label) for label in labels], labels
+    split = captioned(dataset)
+    indices = numbers % len(split)
+    return list(split.files.captions(indices)), split.labels[indices]
+
+
 def draw(
-    evaluation: Evaluation, labels: NDArray[np.int64], seconds: list[float], on_images: OnImages | None
+    evaluation: Evaluation, prompts: list[Prompt], seconds: list[float], on_images: OnImages | None
 ) -> Iterator[Tensor]:  # uint8 (B, C, H, W)
     """Batches of images. Adds what each took to `seconds`."""
-    for part in parts(len(labels), evaluation.config.batch_size):
+    for part in parts(len(prompts), evaluation.config.batch_size):
         seeds = [image_seed(evaluation.config.seed, index) for index in range(part.start, part.stop)]
         started = time.monotonic()
-        images = generate(evaluation.model, labels[part].tolist(), seeds, evaluation.sampler)
+        images = generate(evaluation.model, prompts[part], seeds, evaluation.sampler)
         seconds.append(time.monotonic() - started)
         if on_images is not None:
-            on_images(part.stop, len(labels))
+            on_images(part.stop, len(prompts))
         yield images
 
 

@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,11 +12,14 @@ import yaml
 from PIL import Image
 from torch import Tensor
 
+from unlatent.models.condition import Condition, to_device
 from unlatent.models.config import config_from
 from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
+from unlatent.platform.prompts import Prompt, Prompts
 from unlatent.platform.store import Store, split_address
+from unlatent.platform.text_encoders import TextEncoder, open_text_encoder
 
 
 @dataclass
@@ -31,37 +35,42 @@ class LoadedModel:
     images_seen: int
     weights: str  # ema or raw
 
+    @cached_property
+    def encoder(self) -> TextEncoder | None:
+        """Of a network that is conditioned on texts; opened when it is first needed.
+
+        Raises ValueError, in one line, where it cannot be.
+        """
+        config = self.network.config
+        return open_text_encoder(config.text, self.device) if config.condition == "text" else None
+
+    @property
+    def prompts(self) -> Prompts:
+        return Prompts(self.classes, self.encoder)
+
     @property
     def device(self) -> torch.device:
         return next(self.network.parameters()).device
 
     def generate(
-        self, classes: Sequence[str | int], seeds: Sequence[int], settings: SamplerConfig | None = None
+        self, prompts: Sequence[str | int], seeds: Sequence[int], settings: SamplerConfig | None = None
     ) -> list[Image.Image]:
-        """One image for each class (name or index) and seed; settings are the run's own unless given.
+        """One image for each prompt (a text; or a class, by name or index) and seed.
 
-        ValueError for a network that is conditioned on texts, whose encoder is not in the checkpoint.
+        Settings are the run's own unless given. Raises ValueError for what is no class, or a text that is too long.
         """
-        if self.network.config.condition == "text":
-            raise ValueError(
-                f"{self.checkpoint} makes images of texts, not of classes; "
-                "unlatent.models.sample(model.network, noise, Text(tokens), model.sampler, Text(no_text)) does"
-            )
-        labels = [class_index(self.classes, str(name)) for name in classes]
-        return [to_image(pixels) for pixels in generate(self, labels, seeds, settings or self.sampler)]
+        asked = [self.prompts.read(str(said)) for said in prompts]
+        return [to_image(pixels) for pixels in generate(self, asked, seeds, settings or self.sampler)]
 
+    def condition(self, prompts: Sequence[Prompt]) -> Condition:
+        """What the network is told of each."""
+        if self.encoder is None:
+            return torch.tensor(prompts, device=self.device)
+        return to_device(self.encoder.encode([str(prompt) for prompt in prompts]), self.device)
 
-def class_index(classes: Sequence[str], name: str) -> int:
-    """The index of a class given by name or by index.
-
-    Raises ValueError naming the classes there are.
-    """
-    if name in classes:
-        return classes.index(name)
-    if name.isascii() and name.isdecimal() and int(name) < len(classes):
-        return int(name)
-    shown = ", ".join(classes[:20]) + (", …" if len(classes) > 20 else "")
-    raise ValueError(f"{name!r} is not one of the model's {len(classes)} classes: {shown}")
+    def unconditional(self, rows: int) -> Condition:
+        """What it is told of images that are to show nothing in particular."""
+        return self.network.unconditional(rows) if self.encoder is None else self.condition([""] * rows)
 
 
 def load(checkpoint: str | Path, weights: str = "ema", device: str = "cpu") -> LoadedModel:
@@ -100,15 +109,15 @@ def draw_noise(seeds: Sequence[int], channels: int, image_size: int) -> Tensor: 
 @torch.inference_mode()
 def generate(
     model: LoadedModel,
-    labels: Sequence[int],
+    prompts: Sequence[Prompt],
     seeds: Sequence[int],
     settings: SamplerConfig,
 ) -> Tensor:
-    """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its label, its seed and the settings alone."""
+    """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its prompt, its seed and the settings alone."""
     config = model.network.config
     noise = draw_noise(seeds, config.channels, config.image_size).to(model.device)
-    label = torch.tensor(labels, device=model.device)
-    return to_bytes(sample(model.network, noise, label, settings, model.network.unconditional(label))).cpu()
+    condition, unconditional = model.condition(prompts), model.unconditional(len(prompts))
+    return to_bytes(sample(model.network, noise, condition, settings, unconditional)).cpu()
 
 
 def to_bytes(images: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """`unlatent generate` and `edit`: images from the engine that the endpoint runs, in this process."""
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,10 +22,12 @@ OfCheckpoint = Annotated[str | None, typer.Option(help="Path in the store, or a 
 @commands.command(epilog="unlatent generate --class 3 --class 7 --seed 5 --out pictures sampler.steps=50")
 def generate(
     overrides: Overrides = None,
-    classes: Annotated[
-        list[str] | None, typer.Option("--class", help="Name or index; every class unless given")
+    prompts: Annotated[
+        list[str] | None,
+        typer.Option("--class", "--prompt", help="A class, by name or index, or a text; every class unless given"),
     ] = None,
-    count: Annotated[int, typer.Option(min=1, help="Images of each class")] = 1,
+    negative_prompt: Annotated[str | None, typer.Option(help="What guidance is to lead away from")] = None,
+    count: Annotated[int, typer.Option(min=1, help="Images of each")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the first image; each next one has the next")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for the PNG files")] = Path("images"),
     checkpoint: OfCheckpoint = None,
@@ -34,26 +37,32 @@ def generate(
     The sampler is that of the checkpoint's own config, as the endpoint has it, unless overrides set any of it.
     """
     from unlatent.platform.config import compose_config
-    from unlatent.platform.generation import class_index, to_image
+    from unlatent.platform.generation import to_image
     from unlatent.platform.orders import Generation, carry_out
 
     config = compose_config(overrides or [])
     model = chosen_model(config, checkpoint)
-    labels = [class_index(model.classes, name) for name in classes or model.classes for _ in range(count)]
+    if model.encoder and not prompts:
+        raise ValueError(f"{model.checkpoint} makes images of texts; --prompt 'a text' would do")
+    asked = [model.prompts.read(name) for name in prompts or model.classes for _ in range(count)]
+    avoided = None if negative_prompt is None else model.prompts.read(negative_prompt)
     sampler = sampler_for(model, config, overrides)
-    orders = [Generation(label=label, seeds=[number], settings=sampler) for number, label in enumerate(labels, seed)]
+    orders = [
+        Generation(prompt=prompt, avoided=avoided, seeds=[number], settings=sampler)
+        for number, prompt in enumerate(asked, seed)
+    ]
     out.mkdir(parents=True, exist_ok=True)
     for order, pixels in zip(orders, carry_out(model, orders, config.serve.max_rows), strict=True):
-        to_image(pixels).save(out / f"{model.classes[order.label]}-{order.seeds[0]}.png".replace("/", "_"))
+        to_image(pixels).save(out / f"{file_name(model.prompts.name(order.prompt))}-{order.seeds[0]}.png")
     display.say(f"{len(orders)} images of {model.checkpoint} in {out}/")
 
 
 @commands.command(epilog="unlatent edit three.png --to 8 --from 3 --out eight.png edit.n_max=30")
 def edit(
     image: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP of the model's size")],
-    to: Annotated[str, typer.Option(help="The class that the image is to be of: its name or index")],
+    to: Annotated[str, typer.Option(help="What the image is to show: a class, by name or index, or a text")],
     overrides: Overrides = None,
-    source: Annotated[str | None, typer.Option("--from", help="The class that it is of, where that is known")] = None,
+    source: Annotated[str | None, typer.Option("--from", help="What it shows now, where that is known")] = None,
     mask: Annotated[Path | None, typer.Option(help="A PNG; only where it is transparent may the image change")] = None,
     keep_background: Annotated[
         bool, typer.Option("--keep-background", help="Find out where the image changed, and keep the rest as it was")
@@ -62,9 +71,9 @@ def edit(
     out: Annotated[Path, typer.Option(help="The PNG file to write")] = Path("edited.png"),
     checkpoint: OfCheckpoint = None,
 ) -> None:
-    """Turn an image into one of another class, without a server (FlowEdit)."""
+    """Turn an image into one of another class, or of another text, without a server (FlowEdit)."""
     from unlatent.platform.config import compose_config
-    from unlatent.platform.generation import class_index, to_image
+    from unlatent.platform.generation import to_image
     from unlatent.platform.orders import Edit, carry_out
     from unlatent.platform.pictures import read_mask, read_picture
 
@@ -74,8 +83,8 @@ def edit(
     pixels, holes = read_picture(image.read_bytes(), str(image), network.image_size, network.channels)
     order = Edit(
         image=pixels,
-        source=None if source is None else class_index(model.classes, source),
-        target=class_index(model.classes, to),
+        source=None if source is None else model.prompts.read(source),
+        target=model.prompts.read(to),
         seeds=[seed],
         config=config.edit,
         sampler=sampler_for(model, config, overrides),
@@ -84,7 +93,12 @@ def edit(
     )
     [edited] = carry_out(model, [order], config.serve.max_rows)
     to_image(edited).save(out)
-    display.say(f"{image} as {model.classes[order.target]}, by {model.checkpoint}: {out}")
+    display.say(f"{image} as {model.prompts.name(order.target)}, by {model.checkpoint}: {out}")
+
+
+def file_name(prompt: str) -> str:
+    """What of a prompt a file can be called."""
+    return re.sub(r"[^\w .-]", "_", prompt)[:100]
 
 
 def sampler_for(model: "LoadedModel", config: "Config", overrides: Overrides) -> "SamplerConfig":

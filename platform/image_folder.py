@@ -81,6 +81,10 @@ class FolderPixels:
         except FileNotFoundError:
             return ""
 
+    def embeddings(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """Raises ValueError: pictures have none."""
+        raise ValueError(f"{self.root.root} holds no embedded captions; `unlatent data embed` writes shards with them")
+
     def path(self, index: int) -> str:
         return self.paths[int(index)].as_py()
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from unlatent.models import flow
 from unlatent.models.alignment import AlignedNetwork, Projector, Teacher, alignment_loss
 from unlatent.models.clipping import clipped_step, gradient_norm
+from unlatent.models.condition import Condition, replaced, rows_of, to_device
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.network import PixelTransformer
 from unlatent.models.precision import autocast
@@ -44,6 +45,7 @@ class Learner:
     teacher: Teacher | None
     projector: Projector | None
     gauge: NormGauge
+    nothing: Condition  # of no class, or no text: of one image
     images_seen: int = 0
     step: int = 0  # of the optimizer, those not taken among them
     skipped: int = 0  # of those, steps that were not taken
@@ -84,9 +86,16 @@ class Losses:
 
 
 def make_learner(
-    shape: PixelTransformerConfig, config: TrainConfig, device: torch.device, mesh: "DeviceMesh | None" = None
+    shape: PixelTransformerConfig,
+    config: TrainConfig,
+    device: torch.device,
+    mesh: "DeviceMesh | None" = None,
+    nothing: Condition | None = None,
 ) -> Learner:
-    """A new one: the same for the same seed. With a mesh, one that its processes hold together."""
+    """A new one: the same for the same seed. With a mesh, one that its processes hold together.
+
+    `nothing` is how an encoder reads no text; other networks know by themselves.
+    """
     torch.manual_seed(mix(config.seed, 0, 0))  # equal weights on every worker
     network = PixelTransformer(shape)
     on_gpu = device.type == "cuda"
@@ -97,14 +106,16 @@ def make_learner(
     if config.compile or (config.compile is None and on_gpu):
         network.compile() if mesh is None else network.compile_blocks()
     gauge = NormGauge(config.spikes.factor, device)
+    nothing = to_device(network.unconditional(1) if nothing is None else nothing, device)
     if not config.alignment.active:
-        return Learner(network, network, averages, make_optimizer(config, network.parameters()), None, None, gauge)
+        optimizer = make_optimizer(config, network.parameters())
+        return Learner(network, network, averages, optimizer, None, None, gauge, nothing)
     teacher = open_aligned_teacher(config, device)
     projector = Projector(shape.width, config.alignment.hidden_width or shape.width, teacher.width)
     place(projector, device, mesh)
     parameters = chain(network.parameters(), projector.parameters())
     model = AlignedNetwork(network, projector, config.alignment.block)
-    return Learner(network, model, averages, make_optimizer(config, parameters), teacher, projector, gauge)
+    return Learner(network, model, averages, make_optimizer(config, parameters), teacher, projector, gauge, nothing)
 
 
 def place(module: PixelTransformer | Projector, device: torch.device, mesh: "DeviceMesh | None") -> None:
@@ -123,22 +134,24 @@ def open_aligned_teacher(config: TrainConfig, device: torch.device) -> Any:
     return open_teacher(config.alignment.teacher, config.alignment.teacher_patch, dtype).to(device)
 
 
-def train_step(config: TrainConfig, learner: Learner, images: Tensor, labels: Tensor, rank: int, rate: float) -> Losses:
-    """One optimizer step on this worker's share of a batch: uint8 (B, C, H, W) and class labels (B,)."""
+def train_step(
+    config: TrainConfig, learner: Learner, images: Tensor, condition: Condition, rank: int, rate: float
+) -> Losses:
+    """One optimizer step on this worker's share of a batch: uint8 (B, C, H, W), and what each is to show."""
     device = images.device
     generator = torch.Generator(device).manual_seed(mix(config.seed, learner.images_seen, rank))
     data = to_floats(images)  # (B, C, H, W)
     noise = torch.randn(data.shape, generator=generator, device=device)
     t = flow.sample_times(len(data), generator, config.shift, config.time_mean, config.time_std)
     dropped = torch.rand(len(data), generator=generator, device=device) < config.label_drop
-    labels = labels.masked_fill(dropped, learner.network.null_label)
+    condition = replaced(condition, dropped, learner.nothing)
     if config.flip:
         data = mirrored(data, generator)
 
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
     learner.optimizer.zero_grad(set_to_none=True)
-    flow_loss, alignment = add_gradients(config, learner, data, noise, t, labels)
+    flow_loss, alignment = add_gradients(config, learner, data, noise, t, condition)
     grad_norm = gradient_norm(learner.parameters())
     refused = learner.gauge.refuse(grad_norm)
     clipped_step(learner.optimizer, grad_norm, clip_norm(config, learner.images_seen), refused)
@@ -153,11 +166,13 @@ def mirrored(data: Tensor, generator: torch.Generator) -> Tensor:  # (B, C, H, W
 
 
 def add_gradients(
-    config: TrainConfig, learner: Learner, data: Tensor, noise: Tensor, t: Tensor, label: Tensor
+    config: TrainConfig, learner: Learner, data: Tensor, noise: Tensor, t: Tensor, condition: Condition
 ) -> tuple[Tensor, Tensor | None]:
     """Adds up the gradients of the batch's parts. Returns the means over the batch: of the flow, of the alignment."""
     flows, alignments = [], []
-    parts = list(zip(*(each.chunk(config.accumulate) for each in (data, noise, t, label)), strict=True))
+    size = len(data) // config.accumulate
+    rows = [slice(start, start + size) for start in range(0, len(data), size)]
+    parts = [(data[part], noise[part], t[part], rows_of(condition, part)) for part in rows]
     for number, part in enumerate(parts, start=1):
         share = len(part[0]) / len(data)
         with gradients_shared(learner.model, number == len(parts)):
@@ -181,11 +196,13 @@ def sum_of(parts: list[Tensor]) -> Tensor:
     return torch.stack(parts).sum()
 
 
-def losses(learner: Learner, data: Tensor, noise: Tensor, t: Tensor, label: Tensor) -> tuple[Tensor, Tensor | None]:
+def losses(
+    learner: Learner, data: Tensor, noise: Tensor, t: Tensor, condition: Condition
+) -> tuple[Tensor, Tensor | None]:
     """Mean over the batch: of the flow, and of the alignment if there is a teacher."""
     noisy = flow.interpolate(data, noise, t)
     if learner.teacher is None:
-        return flow.loss(learner.model(noisy, t, label), data, noise).mean(), None
-    velocity, projected, grid = learner.model(noisy, t, label)
+        return flow.loss(learner.model(noisy, t, condition), data, noise).mean(), None
+    velocity, projected, grid = learner.model(noisy, t, condition)
     aligned = alignment_loss(projected, grid, learner.teacher(data))
     return flow.loss(velocity, data, noise).mean(), aligned.mean()

@@ -17,6 +17,7 @@ from unlatent.models.queries import Trajectory
 from unlatent.models.samplers import Point, SamplerConfig, draw
 from unlatent.platform.data_order import mix
 from unlatent.platform.generation import LoadedModel, draw_noise, to_bytes, to_floats
+from unlatent.platform.prompts import Prompt
 
 EDITS = 1  # the stream of noise that edits draw from: the noise that made an image would break its edit
 
@@ -25,12 +26,12 @@ OnStep = Callable[[int, Point], None]
 
 @dataclass(frozen=True, kw_only=True)
 class Generation:
-    """Images of a class, from noise."""
+    """Images of a class, or of a text, from noise."""
 
-    label: int
+    prompt: Prompt
     seeds: list[int]  # one for each image
     settings: SamplerConfig
-    avoided: int | None = None  # the class that guidance leads away from; None: from no class
+    avoided: Prompt | None = None  # what guidance leads away from; None: from nothing in particular
     partial_images: int = 0  # how often each image is shown before it is done
 
     @property
@@ -44,6 +45,10 @@ class Generation:
         return self.settings.most_rows
 
     @property
+    def prompts(self) -> list[Prompt | None]:
+        return [self.prompt, self.avoided]
+
+    @property
     def precision(self) -> str:
         return self.settings.precision
 
@@ -51,21 +56,20 @@ class Generation:
         return Job(self.trajectory(model, self.seeds[index], on_step), self.most_rows)
 
     def trajectory(self, model: LoadedModel, seed: int, on_step: OnStep | None) -> Trajectory:
-        network, config = model.network, model.network.config
+        config = model.network.config
         noise = draw_noise([seed], config.channels, config.image_size).to(model.device)
-        label = torch.tensor([self.label], device=model.device)
-        away = network.unconditional(label) if self.avoided is None else torch.full_like(label, self.avoided)
-        image = yield from draw(noise, label, self.settings, away, on_step)
+        away = model.unconditional(1) if self.avoided is None else model.condition([self.avoided])
+        image = yield from draw(noise, model.condition([self.prompt]), self.settings, away, on_step)
         return pixels_of(image)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Edit:
-    """An image turned into another class's, by FlowEdit."""
+    """An image turned into what another class, or text, asks for, by FlowEdit."""
 
     image: Tensor  # uint8 (C, H, W)
-    source: int | None  # the class that the image is of; None: it is not known
-    target: int
+    source: Prompt | None  # what the image shows; None: it is not known
+    target: Prompt
     seeds: list[int]
     config: EditConfig
     sampler: SamplerConfig
@@ -82,6 +86,10 @@ class Edit:
         return editing.most_rows(self.config, self.sampler)
 
     @property
+    def prompts(self) -> list[Prompt | None]:
+        return [self.target, self.source]
+
+    @property
     def precision(self) -> str:
         return self.sampler.precision
 
@@ -89,11 +97,10 @@ class Edit:
         return Job(self.trajectory(model, self.seeds[index], on_step), self.most_rows)
 
     def task(self, model: LoadedModel) -> editing.Edit:
-        target = torch.tensor([self.target], device=model.device)
-        nothing = model.network.unconditional(target)
+        nothing = model.unconditional(1)
         return editing.Edit(
-            source=nothing if self.source is None else torch.full_like(target, self.source),
-            target=target,
+            source=nothing if self.source is None else model.condition([self.source]),
+            target=model.condition([self.target]),
             unconditional=nothing,
             config=self.config,
             sampler=self.sampler,

@@ -17,6 +17,7 @@ SUFFIX = ".parquet"
 IMAGE = ("image", "img", "jpg", "png", "webp")
 LABEL = ("label", "labels", "fine_label", "class", "cls")
 CAPTION = ("caption", "text", "txt")
+EMBEDDING = "caption_embedding"  # float16 tokens, one after the other
 
 
 def look_through(file: pa.NativeFile) -> tuple[pa.Table, list[str] | None]:
@@ -96,6 +97,37 @@ def read_captions(rows: pa.Table, file: pa.NativeFile) -> list[str]:
     if name and not is_text(schema.field(name).type):
         raise ValueError(f"a shard has the column {name} of {schema.field(name).type}; texts would do")
     return [caption or "" for caption in column(rows, file, CAPTION) or [""] * len(rows)]
+
+
+def read_embeddings(rows: pa.Table, file: pa.NativeFile) -> list[bytes]:
+    """The embedded captions of some rows of one row group.
+
+    Raises ValueError where there are none.
+    """
+    found = column(rows, file, (EMBEDDING,))
+    if found is None:
+        raise ValueError(f"a shard has no column {EMBEDDING}; `unlatent data embed` writes shards with it")
+    return found
+
+
+def require_captions(file: pa.NativeFile) -> int:
+    """How many rows a shard has.
+
+    Raises ValueError for one without captions.
+    """
+    shard = pq.ParquetFile(file)
+    if column_of(shard.schema_arrow, CAPTION) is None:
+        raise ValueError(
+            f"a shard has none of the columns {', '.join(CAPTION)}, but {', '.join(shard.schema_arrow.names)}"
+        )
+    return shard.metadata.num_rows
+
+
+def captions_of(rows: pa.Table) -> list[str]:
+    """Of whole rows."""
+    name = column_of(rows.schema, CAPTION)
+    assert name, "the shard was looked at"
+    return [caption or "" for caption in rows[name].to_pylist()]
 
 
 def column(rows: pa.Table, file: pa.NativeFile, names: tuple[str, ...]) -> list[Any] | None:

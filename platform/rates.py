@@ -13,6 +13,8 @@ import pandas as pd
 import torch
 
 from unlatent.models import cost
+from unlatent.models.condition import TOKEN_BYTES, Condition, Text, rows_of, to_device
+from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.precision import autocast
 from unlatent.platform import cluster, placement, tables
 from unlatent.platform.config import Config
@@ -81,6 +83,15 @@ def measure_on_ray(config: Config, in_sweep: bool) -> list[dict[str, Any]]:
     return rows
 
 
+def random_condition(config: PixelTransformerConfig, rows: int, generator: torch.Generator) -> Condition:
+    """Classes, or texts of full length."""
+    if config.condition == "class":
+        return torch.randint(config.classes, (rows,), generator=generator)
+    if config.text.learned:
+        return Text(torch.randint(1, 256, (rows, config.text.tokens, TOKEN_BYTES), generator=generator).byte())
+    return Text(torch.randn(rows, config.text.tokens, config.text.width, generator=generator))
+
+
 def measure(config: Config) -> list[dict[str, Any]]:
     """Times training steps on a worker's part of a batch, and the network on as many images as drawing would call it.
 
@@ -89,21 +100,21 @@ def measure(config: Config) -> list[dict[str, Any]]:
     device = local_device()
     torch.set_float32_matmul_precision("high")
     share = config.train.batch_size // config.cluster.workers
-    learner = make_learner(config.model, config.train, device)
     generator = torch.Generator().manual_seed(config.train.seed)
     shape = (share, config.model.channels, config.model.image_size, config.model.image_size)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(device)
-    labels = torch.randint(config.model.classes, (share,), generator=generator).to(device)
+    condition = to_device(random_condition(config.model, share, generator), device)
+    learner = make_learner(config.model, config.train, device, nothing=rows_of(condition, slice(1)))
     part = share // config.train.accumulate
     noisy, t = to_floats(images[:part]), torch.full((part,), 0.5, device=device)
 
     def train() -> None:
-        train_step(config.train, learner, images, labels, 0, learning_rate(config.train, 0)).flow.item()  # waits
+        train_step(config.train, learner, images, condition, 0, learning_rate(config.train, 0)).flow.item()  # waits
 
     @torch.inference_mode()
     def draw() -> None:
         with autocast(device, config.sampler.precision):
-            learner.network(noisy, t, labels[:part]).sum().item()
+            learner.network(noisy, t, rows_of(condition, slice(part))).sum().item()
 
     def row(work: str, precision: str, images: int, gflops_each: float, seconds: float) -> dict[str, Any]:
         return {

@@ -11,8 +11,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
+from unlatent.models.config import PixelTransformerConfig
 from unlatent.platform import checkpoints, tables
 from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.conditions import conditions_of
 from unlatent.platform.config import Config, to_yaml
 from unlatent.platform.config_columns import costs, knobs, training_settings
 from unlatent.platform.datasets import Dataset
@@ -63,7 +65,7 @@ def plan_run(config: Config, dataset: Dataset, sweep: str | None = None, variant
     config = fitted(config, dataset)
     train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
     train = {name: value for name, value in train.items() if name not in LATER or value is not None}
-    identity = flatten({"model": asdict(config.model), "data": {"hash": dataset.hash}, "train": train})
+    identity = flatten({"model": settings_of(config.model), "data": {"hash": dataset.hash}, "train": train})
     run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
     return Run(run_id, config, dataset, identity, sweep, variant)
 
@@ -76,10 +78,18 @@ def fitted(config: Config, dataset: Dataset) -> Config:
     model = replace(
         config.model, image_size=dataset.image_size, channels=dataset.channels, classes=len(dataset.classes)
     )
-    if config.model.condition == "text":
-        raise ValueError(f"model.condition=text needs captions, and data.kind={config.data.kind} has classes alone")
+    conditions_of(model).require_fit(dataset.train)
     config.train.alignment.require_block(model.patch_depth)
     return replace(config, model=model)
+
+
+def settings_of(model: PixelTransformerConfig) -> dict[str, Any]:
+    """Those that a run's name follows from: what encodes its texts is none of a class's network."""
+    settings = asdict(model)
+    if model.condition == "class":
+        for name in ("encoder", "instruction"):
+            del settings["text"][name]
+    return settings
 
 
 def beginning(run: Run, checkpoint: Checkpoint | None) -> str:

@@ -120,6 +120,10 @@ class ShardPixels:
         """Empty ones where there are none."""
         return self.fetch(indices, FORMATS[self.kind].read_captions)
 
+    def embeddings(self, indices: NDArray[np.int64]) -> list[bytes]:
+        """Captions as an encoder reads them. Raises ValueError where there are none."""
+        return self.fetch(indices, parquet_shards.read_embeddings)
+
     def fetch(
         self, indices: NDArray[np.int64], read: Callable[[pa.Table, pa.NativeFile], list[Content]]
     ) -> list[Content]:

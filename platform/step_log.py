@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from unlatent.models.condition import Condition
 from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.devices import memory_bytes
 from unlatent.platform.learner import Losses
@@ -43,7 +44,7 @@ class StepLog:
         self.began_at, self.waited_s, self.started = images_seen, 0.0, time.perf_counter()
         self.losses: list[Losses] = []
 
-    def timed(self, source: Iterator[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+    def timed(self, source: Iterator[tuple[Tensor, Condition]]) -> Iterator[tuple[Tensor, Condition]]:
         """The same batches; the time spent waiting for each is counted."""
         while True:
             started = time.perf_counter()

@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from ray.data import DataContext, TaskPoolStrategy
 
 from unlatent.platform.batches import PART_BYTES, Part, read_window
+from unlatent.platform.conditions import Conditions
 from unlatent.platform.data_order import Indices
 from unlatent.platform.image_split import ImageSplit
 
 CHAPTER = 1000  # windows that are planned at once: a run may have millions
 
 
-def stream(split: ImageSplit, windows: Iterator[Indices], workers: int) -> Iterator[Part]:
+def stream(split: ImageSplit, conditions: Conditions, windows: Iterator[Indices], workers: int) -> Iterator[Part]:
     """The images of each window, in order, decoded ahead by so many tasks at a time.
 
     Raises ValueError, naming the file, for an image that cannot be read.
@@ -31,7 +32,7 @@ def stream(split: ImageSplit, windows: Iterator[Indices], workers: int) -> Itera
     settings.enable_progress_bars = False
     settings.target_max_block_size = PART_BYTES  # or parts are put together again, and come late
     settings.execution_options.preserve_order = True
-    shared = ray.put(split)
+    shared = ray.put((split, conditions))
     while chapter := list(islice(windows, CHAPTER)):
         yield from read_chapter(shared, chapter, workers)
 
@@ -49,7 +50,7 @@ def read_chapter(shared: Any, chapter: list[Indices], workers: int) -> Iterator[
     )
     try:
         for block in decoded.iter_batches(batch_size=None, batch_format="numpy"):
-            yield from zip(block["images"], block["labels"], strict=True)
+            yield from zip(*(block[name] for name in sorted(block)), strict=True)
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ValueError):
             raise ValueError(str(error.cause).splitlines()[0]) from None  # then come Ray's own lines
@@ -58,6 +59,6 @@ def read_chapter(shared: Any, chapter: list[Indices], workers: int) -> Iterator[
 
 def decode_window(row: dict[str, NDArray[Any]], shared: list[Any]) -> Iterator[dict[str, NDArray[Any]]]:
     """What a task of Ray Data does: the images of one window, part by part."""
-    split: ImageSplit = ray.get(shared[0])
-    for images, labels in read_window(split, np.asarray(row["indices"][0]), threads=1):
-        yield {"images": images[None], "labels": labels[None]}  # a part is a row: Ray may put rows together
+    split, conditions = ray.get(shared[0])
+    for part in read_window(split, conditions, np.asarray(row["indices"][0]), threads=1):
+        yield {str(place): each[None] for place, each in enumerate(part)}  # a part is a row: Ray may put rows together

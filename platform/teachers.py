@@ -1,17 +1,14 @@
 """Frozen networks whose view of an image a network in training is aligned with (`models.alignment`)."""
 
-from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from unlatent.models.config import listed
-from unlatent.platform.torchvision_shim import declare_missing_operators
+from unlatent.platform.pretrained import open_pretrained
 
-KINDS = ("dinov2", "dinov2_with_registers")  # as a model's config.json calls them
+KINDS = {"dinov2": "AutoModel", "dinov2_with_registers": "AutoModel"}
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet's red, green and blue, in [0, 1]
 
 
@@ -47,45 +44,8 @@ class Dinov2Teacher(nn.Module):
 
 
 def open_teacher(name: str, patch: int, dtype: torch.dtype = torch.float32) -> Dinov2Teacher:
-    """A DINOv2 from a folder as `save_pretrained` writes it, or, if there is no such folder, by its name on the hub.
+    """A DINOv2 from a folder, or by its name on the hub, such as facebook/dinov2-base.
 
-    A name on the hub is two words with a slash between, such as facebook/dinov2-base; it is downloaded unless the
-    cache has it. Weights must be safetensors, and all there. Raises ValueError, in one line, where that fails.
+    Raises ValueError, in one line, where it cannot be loaded (see `open_pretrained`).
     """
-    here = Path(name).expanduser().is_dir()
-    if not here and not names_a_hub_model(name):
-        raise ValueError(f"alignment.teacher={name} is no folder; one with config.json and model.safetensors would do")
-    try:
-        network = load(str(Path(name).expanduser()) if here else name, here, dtype)
-    except ImportError:
-        raise ValueError(
-            f"alignment.teacher={name} needs the package transformers; pip install 'unlatent[alignment]' would do"
-        ) from None
-    except (OSError, ValueError, SafetensorError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"alignment.teacher={name} cannot be loaded: {reason}") from None
-    return Dinov2Teacher(network, patch)
-
-
-def names_a_hub_model(name: str) -> bool:
-    return name.count("/") == 1 and all(name.split("/")) and name[0] not in ".~"
-
-
-def load(source: str, here: bool, dtype: torch.dtype) -> nn.Module:
-    declare_missing_operators()  # transformers imports torchvision
-    with torch.device("meta"):  # has PyTorch list its constructors before transformers, as it loads, replaces some:
-        torch.empty(0)  # it lists them once, and tensors of those missing would never again be on a given device
-    from transformers import AutoConfig, AutoModel
-
-    safe = {"local_files_only": here, "trust_remote_code": False}
-    config = AutoConfig.from_pretrained(source, **safe)
-    if config.model_type not in KINDS:
-        raise ValueError(f"its model_type is {config.model_type}; {listed(KINDS)} would do")
-    told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit, instead of a report
-    network, loaded = AutoModel.from_pretrained(
-        source, config=config, dtype=dtype, use_safetensors=True, **told, **safe
-    )
-    unfit = sorted({*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])})
-    if unfit:  # they are random now
-        raise ValueError(f"of its weights {len(unfit)} are missing or of another shape, such as {unfit[0]}")
-    return network
+    return Dinov2Teacher(open_pretrained("alignment.teacher", name, KINDS, dtype), patch)

@@ -16,10 +16,12 @@ import torch
 from torch import nn
 
 from unlatent.models import cost
+from unlatent.models.condition import to_device
 from unlatent.platform import checkpoints, progress, runs
 from unlatent.platform.batches import batches
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
+from unlatent.platform.conditions import conditions_of
 from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.devices import device_name, local_device, mesh_of_all
@@ -94,7 +96,9 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     """
     config, crew, leads = run.config.train, worker.crew, worker.crew.leads
     sharded = config.parallel == "fsdp" and crew.world > 1
-    learner = make_learner(run.config.model, config, worker.device, mesh_of_all(worker.device) if sharded else None)
+    split, conditions = run.dataset.train, conditions_of(run.config.model)
+    mesh = mesh_of_all(worker.device) if sharded else None
+    learner = make_learner(run.config.model, config, worker.device, mesh, conditions.nothing(split))
     learner.model = learner.model if sharded else worker.wrap(learner.model)
     checkpoint = resume(store, run, learner, crew)
     feed.resume(learner.images_seen)
@@ -103,16 +107,16 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     if checkpoint and (worker.reports_at_once or learner.images_seen >= config.total_images):
         worker.report(checkpoint)  # it may have been cut off between that checkpoint and what was to be made of it
     positions = range(learner.images_seen, config.total_images, config.batch_size)
-    split = run.dataset.train
     order = split.order(config.seed, config.batch_size)
-    source = batches(split, order, positions, crew.rank, crew.world, run.config.data.decoders)
+    source = batches(split, order, positions, crew.rank, crew.world, run.config.data.decoders, conditions)
     log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker), crew)
     writers = worker.writers if sharded else ALONE
 
     with CheckpointWriter(worker.report) as writer:
-        for images, labels in log.timed(source):
+        for images, condition in log.timed(source):
             rate = learning_rate(config, learner.images_seen) * config.spikes.lowered**rollbacks
-            log.add(train_step(config, learner, images.to(worker.device), labels.to(worker.device), crew.rank, rate))
+            said = to_device(condition, worker.device)
+            log.add(train_step(config, learner, images.to(worker.device), said, crew.rank, rate))
             learner.images_seen += config.batch_size
             learner.step += 1
             ends = learner.images_seen >= config.total_images

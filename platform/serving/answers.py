@@ -7,7 +7,7 @@ import io
 import json
 import logging
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from functools import singledispatch
@@ -17,6 +17,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from unlatent.platform.generation import to_image
 from unlatent.platform.orders import Edit, Generation, Order
+from unlatent.platform.prompts import Prompt
 from unlatent.platform.serving.errors import FAILED, Refusal
 from unlatent.platform.serving.model_card import ModelCard
 from unlatent.platform.serving.requests import ImageRequest
@@ -73,35 +74,36 @@ class Answers:
             "seed": self.order.seeds[picture.index],
             "model": self.card.id,
             "checkpoint_hash": self.card.checkpoint_hash,
-            "settings": settings_of(self.order, self.card.classes),
+            "settings": settings_of(self.order, self.card.prompts.name),
         }
         content = await asyncio.to_thread(encode, picture, self.request.output_format, origin)
         return {"b64_json": base64.b64encode(content).decode(), **origin}
 
     def usage(self, images: int) -> Answer:
-        """In OpenAI's terms. A token is a patch of the image; a class is no text."""
+        """In OpenAI's terms. A token of an image is a patch; a class is no text."""
         tokens = self.card.network.grid**2
-        read = tokens if isinstance(self.order, Edit) else 0
+        seen = tokens if isinstance(self.order, Edit) else 0
+        read = sum(self.card.prompts.text_tokens(prompt) for prompt in self.order.prompts)
         return {
-            "input_tokens": read,
-            "input_tokens_details": {"image_tokens": read, "text_tokens": 0},
+            "input_tokens": seen + read,
+            "input_tokens_details": {"image_tokens": seen, "text_tokens": read},
             "output_tokens": images * tokens,
-            "total_tokens": read + images * tokens,
+            "total_tokens": seen + read + images * tokens,
         }
 
 
 @singledispatch
-def settings_of(order: Order, classes: list[str]) -> Answer:
+def settings_of(order: Order, name: Callable[[Prompt], str]) -> Answer:
     """The fields of a request that asks for the same, its seed and files aside."""
     raise NotImplementedError
 
 
 @settings_of.register
-def _(order: Generation, classes: list[str]) -> Answer:
+def _(order: Generation, name: Callable[[Prompt], str]) -> Answer:
     used = order.settings
-    avoided = {} if order.avoided is None else {"negative_prompt": classes[order.avoided]}
+    avoided = {} if order.avoided is None else {"negative_prompt": name(order.avoided)}
     return {
-        "prompt": classes[order.label],
+        "prompt": name(order.prompt),
         **avoided,
         "steps": used.steps,
         "guidance": used.guidance,
@@ -111,10 +113,10 @@ def _(order: Generation, classes: list[str]) -> Answer:
 
 
 @settings_of.register
-def _(order: Edit, classes: list[str]) -> Answer:
-    source = {} if order.source is None else {"source_prompt": classes[order.source]}
+def _(order: Edit, name: Callable[[Prompt], str]) -> Answer:
+    source = {} if order.source is None else {"source_prompt": name(order.source)}
     return {
-        "prompt": classes[order.target],
+        "prompt": name(order.target),
         **source,
         **dataclasses.asdict(order.config),
         "keep_background": order.keep_background,

@@ -22,8 +22,6 @@ class Generator:
 
         Raises ValueError for one that makes no image: then the one before goes on answering.
         """
-        if model.network.config.condition == "text":
-            raise ValueError(f"{model.checkpoint} makes images of texts; the endpoint serves classes alone as yet")
         if self.config.compile:
             model.network.compile()
         for rows in self.config.buckets or (1,):
@@ -39,7 +37,7 @@ def warm_up(model: LoadedModel, rows: int) -> None:
     """Makes so many images in two steps. Raises ValueError where they are none."""
     config = model.network.config
     noise = draw_noise(range(rows), config.channels, config.image_size).to(model.device)
-    labels = torch.zeros(rows, dtype=torch.long, device=model.device)
-    images = sample(model.network, noise, labels, SamplerConfig(steps=2, precision=model.sampler.precision))
+    nothing, settings = model.unconditional(rows), SamplerConfig(steps=2, precision=model.sampler.precision)
+    images = sample(model.network, noise, nothing, settings)
     if not images.isfinite().all():
         raise ValueError(f"{model.checkpoint}: the images that it makes are no numbers; another checkpoint would do")

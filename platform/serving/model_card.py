@@ -14,6 +14,7 @@ from unlatent.models.editing import EditConfig
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import tables
 from unlatent.platform.generation import LoadedModel
+from unlatent.platform.prompts import Prompts
 from unlatent.platform.store import Store
 
 METRIC_COLUMNS = [
@@ -34,6 +35,7 @@ class ModelCard:
     sampler: SamplerConfig  # for what a request leaves open
     edit: EditConfig  # the same of an edit
     metrics: list[dict[str, Any]]  # rows of `evaluations`, each with what its value depends on
+    prompts: Prompts
     created: int = field(default_factory=lambda: int(time.time()))
 
     @property
@@ -57,6 +59,7 @@ class ModelCard:
             "weights": self.weights,
             "images_seen": self.images_seen,
             "size": self.size,
+            "condition": self.network.condition,
             "classes": self.classes,
             "network": {**dataclasses.asdict(self.network), "window": self.network.window},
             "parameters": parameters(self.network),
@@ -79,6 +82,7 @@ def model_card(model: LoadedModel, store: Store, edit: EditConfig | None = None)
         sampler=model.sampler,
         edit=edit or EditConfig(),
         metrics=metrics_of(model, store),
+        prompts=model.prompts,
     )
 
 

@@ -13,8 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from unlatent.models.editing import EditConfig
 from unlatent.models.samplers import SamplerConfig
-from unlatent.platform.generation import class_index
 from unlatent.platform.orders import Edit, Generation, Order
+from unlatent.platform.prompts import Prompt
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.errors import Refusal, shown
 from unlatent.platform.serving.model_card import ModelCard
@@ -29,7 +29,7 @@ class ImageRequest(BaseModel):
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    prompt: str = Field(max_length=1000, description="a class, by its name or its index")
+    prompt: str = Field(max_length=1000, description="a class, by its name or its index; of a text model, a text")
     model: str | None = Field(None, description="id of the deployed model, if given")
     n: int = Field(1, ge=1, le=10, description="how many images")
     size: str = Field("auto", pattern=r"^(auto|\d{1,5}x\d{1,5})$", description="the model's own, or auto")
@@ -67,7 +67,7 @@ class ImageRequest(BaseModel):
 class GenerationRequest(ImageRequest, strict=True):
     """A null is a field left out."""
 
-    negative_prompt: str | None = Field(None, max_length=1000, description="a class to guide away from")
+    negative_prompt: str | None = Field(None, max_length=1000, description="what to guide away from")
     guidance: float | None = Field(None, ge=0, le=100, description="towards the class; 1 is none")
     guidance_interval: list[float] | None = Field(None, description="[low, high]: guided for low < t < high")
     sampler: Literal["ab2", "dpmpp_2m", "euler", "heun"] | None = Field(None, description="how the flow is integrated")
@@ -92,7 +92,7 @@ class EditRequest(ImageRequest):
 
     image: UploadFile = Field(description="png, jpeg or webp, of the model's size")
     mask: UploadFile | None = Field(None, description="png; only where it is transparent may the image change")
-    source_prompt: str | None = Field(None, max_length=1000, description="the class that the image shows, if known")
+    source_prompt: str | None = Field(None, max_length=1000, description="what the image shows, if known")
     n_max: int | None = Field(None, ge=0, description="steps from the end that edit: fewer keep more of the image")
     n_min: int | None = Field(None, ge=0, description="last steps that draw freely")
     n_avg: int | None = Field(None, ge=1, le=8, description="noises that a step averages over")
@@ -107,8 +107,8 @@ def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConf
     settings = sampler_of(request, card.sampler)
     avoided = request.negative_prompt
     order = Generation(
-        label=label_of(card, "prompt", request.prompt),
-        avoided=None if avoided is None else label_of(card, "negative_prompt", avoided),
+        prompt=prompt_of(card, "prompt", request.prompt),
+        avoided=None if avoided is None else prompt_of(card, "negative_prompt", avoided),
         seeds=request.seeds,
         settings=settings,
         partial_images=request.partial_images,
@@ -126,8 +126,8 @@ async def edit_of(request: EditRequest, card: ModelCard, config: ServeConfig) ->
     image, visible = await read_image(request.image, card)
     order = Edit(
         image=image,
-        source=None if source is None else label_of(card, "source_prompt", source),
-        target=label_of(card, "prompt", request.prompt),
+        source=None if source is None else prompt_of(card, "source_prompt", source),
+        target=prompt_of(card, "prompt", request.prompt),
         seeds=request.seeds,
         config=edit_config_of(request, card.edit),
         sampler=card.sampler,
@@ -139,11 +139,12 @@ async def edit_of(request: EditRequest, card: ModelCard, config: ServeConfig) ->
     return order
 
 
-def label_of(card: ModelCard, field: str, name: str) -> int:
+def prompt_of(card: ModelCard, field: str, said: str) -> Prompt:
     try:
-        return class_index(card.classes, name)
+        return card.prompts.read(said)
     except ValueError as error:
-        raise Refusal(400, str(error), field, "unknown_class") from None
+        code = "unknown_class" if card.network.condition == "class" else "prompt_too_long"
+        raise Refusal(400, str(error), field, code) from None
 
 
 def sampler_of(request: GenerationRequest, defaults: SamplerConfig) -> SamplerConfig:

@@ -29,6 +29,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
         "norm": "layer",
         "compaction": {"width": 32, "heads": 2},
     },
+    "text as bytes": {"condition": "text", "text": TextConfig(encoder="bytes", width=16, tokens=7)},
     "long": {"image_size": 32, "patch_size": 2, "patch_depth": 1, "pixel_depth": 1},
     "long text": {"image_size": 32, "patch_size": 4, "condition": "text", "text": TextConfig(width=12, tokens=80)},
     "grey": {"channels": 1, "image_size": 8, "patch_size": 2, "pixel_width": 4, "patch_depth": 1},
@@ -95,5 +96,7 @@ def random_condition(config: PixelTransformerConfig, count: int) -> Condition:
     if config.condition == "class":
         return torch.randint(config.classes + 1, (count,))
     length, width = config.text.tokens, config.text.width
-    lengths = torch.randint(1, length + 1, (count, 1))
-    return Text(torch.randn(count, length, width), torch.arange(length) < lengths)
+    mask = torch.arange(length) < torch.randint(1, length + 1, (count, 1))
+    if config.text.learned:
+        return Text(torch.randint(1, 256, (count, length, 8), dtype=torch.uint8) * mask[:, :, None], mask)
+    return Text(torch.randn(count, length, width), mask)

@@ -5,6 +5,7 @@ import torch
 from torch._dynamo.utils import counters
 
 from unlatent.models import PixelTransformer, Text, TextConfig
+from unlatent.models.byte_text import byte_text
 from unlatent.models.recomputation import RECOMPUTATIONS
 
 
@@ -192,6 +193,24 @@ def test_padding_of_a_text_changes_nothing(make_config, make_network, make_input
     torch.testing.assert_close(padded, network(x, t, tokens))
 
 
+def test_how_a_network_reads_bytes_is_learned_with_it(make_config, make_network, make_inputs):
+    network = make_network(make_config(condition="text", text=TextConfig(encoder="bytes", width=16, tokens=7)))
+    x, t, _ = make_inputs(network.config, 2)
+
+    velocity = network(x, t, byte_text(["a red circle", "a red square"], 7))
+    velocity.square().mean().backward()
+
+    gradient = network.embed_bytes.byte.weight.grad.abs().sum(dim=1)
+    assert set(gradient.nonzero().flatten().tolist()) == set(b"aredcirclesquare")
+
+
+def test_no_text_is_what_the_empty_one_is(make_config, make_network, make_inputs):
+    network = make_network(make_config(condition="text", text=TextConfig(encoder="bytes", width=16, tokens=7)))
+    x, t, _ = make_inputs(network.config, 2)
+
+    torch.testing.assert_close(network(x, t, network.unconditional(2)), network(x, t, byte_text(["", "  "], 7)))
+
+
 def test_padding_is_seen_where_published_weights_want_it(make_config, make_network, make_inputs):
     text = TextConfig(width=12, tokens=7, mask_padding=False)
     network = make_network(make_config(condition="text", text=text))
@@ -226,7 +245,7 @@ def test_condition_and_time_change_the_velocity(config, make_network, make_input
     _, _, both = make_inputs(config, 2)
     condition, other = rows_of(both, slice(0, 1)), rows_of(both, slice(1, 2))
     if config.condition == "class":
-        condition, other = torch.tensor([3]), network.unconditional(torch.tensor([3]))
+        condition, other = torch.tensor([3]), network.unconditional(1)
 
     assert not torch.allclose(network(x, t, condition), network(x, t, other))
     assert not torch.allclose(network(x, t, condition), network(x, t / 2, condition))

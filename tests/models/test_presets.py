@@ -20,5 +20,5 @@ def test_every_preset_is_a_configuration_and_takes_changes():
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(ValueError, match="preset='xxl' is not known; tiny, b, l, xl or text would do"):
+    with pytest.raises(ValueError, match="preset='xxl' is not known; tiny, text_tiny, b, l, xl or text would do"):
         preset("xxl")

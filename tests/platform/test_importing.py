@@ -105,7 +105,7 @@ def test_half_precision_becomes_float32(tmp_path):
     assert unlatent.load(tmp_path / "ours").network.embed_patch.weight.dtype == torch.float32
 
 
-def test_an_imported_class_network_draws_images_and_a_text_network_says_how(tmp_path):
+def test_an_imported_class_network_draws_images(tmp_path):
     known = golden("class_pre_modulation")
     import_golden(tmp_path, known, known.tensors)
     of_class = unlatent.load(tmp_path / "ours")
@@ -123,8 +123,16 @@ def test_an_imported_text_network_samples_with_tokens(tmp_path):
 
     assert image.shape == known.x.shape
     assert model.sampler.name == "dpmpp_2m"
-    with pytest.raises(ValueError, match="makes images of texts, not of classes"):
-        model.generate(["3"], seeds=[0])
+
+
+def test_an_imported_text_network_asks_for_the_encoder_that_it_was_trained_with(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    known = golden("text")
+    import_golden(tmp_path, known, known.tensors)
+    model = unlatent.load(tmp_path / "ours")
+
+    with pytest.raises(ValueError, match=r"^model\.text\.encoder=google/gemma-2-2b-it cannot be loaded: "):
+        model.generate(["a cat"], seeds=[0])
 
 
 def test_what_does_not_fit_is_listed_and_nothing_is_written(tmp_path):

@@ -80,5 +80,7 @@ def test_how_it_is_computed_does_not_change_what_a_run_is(make_run):
 
 
 def test_a_text_network_is_not_trained_on_classes(make_run):
-    with pytest.raises(ValueError, match=r"model\.condition=text needs captions, and data\.kind=digits has classes"):
+    with pytest.raises(ValueError, match=r"model\.condition=text needs captions, and these images have none"):
+        make_run("model.condition=text", "model.text.encoder=bytes")
+    with pytest.raises(ValueError, match=r"google/gemma-2-2b-it needs captions that it has embedded"):
         make_run("model.condition=text")

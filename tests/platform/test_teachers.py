@@ -9,7 +9,8 @@ import torch.nn.functional as F
 from safetensors.torch import load, save
 
 from unlatent.models.alignment import Projector, alignment_loss
-from unlatent.platform.teachers import names_a_hub_model, open_teacher
+from unlatent.platform.pretrained import names_a_hub_model
+from unlatent.platform.teachers import open_teacher
 from unlatent.platform.torchvision_shim import declare_missing_operators
 
 pytest.importorskip("transformers")
@@ -210,6 +211,6 @@ def test_without_transformers_it_says_what_to_install(make_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "transformers", None)
 
     with pytest.raises(
-        ValueError, match=r"needs the package transformers; pip install 'unlatent\[alignment\]' would do"
+        ValueError, match=r"needs the package transformers; pip install 'unlatent\[transformers\]' would do"
     ):
         open_teacher(str(folder), patch=16)

@@ -3,7 +3,7 @@
 import { editEvents, isDone } from "./api.js";
 import { hang } from "./gallery.js";
 import { Mask } from "./mask.js";
-import { choose, chosenIn, number, part, showChoices, showError, sourceOf } from "./parts.js";
+import { number, part, setSubject, showError, showSubject, sourceOf, subjectOf } from "./parts.js";
 import { addressOf, asPng, drawDifference, fitted } from "./picture.js";
 
 const PARTIALS = 3;
@@ -15,10 +15,14 @@ let steps = 0; // that an edit has, from the first to the last
 let side = 0; // of the model's images, in pixels
 let image = null; // the one to edit: a canvas of the model's size
 let page = null; // what the page does about refusals
+let readsTexts = false; // the model; else it knows classes
 
 export function openEditor(model, itsSide, actions) {
   [page, side, steps] = [actions, itsSide, model.edit.steps];
-  showChoices(part.targets, model.classes);
+  readsTexts = model.condition === "text";
+  showSubject(part.targets, model);
+  part["source-field"].hidden = !readsTexts;
+  part["source-choice"].hidden = readsTexts;
   part.source.replaceChildren(new Option("not known", UNKNOWN), ...model.classes.map((name) => new Option(name, name)));
   part["target-guidance"].value = model.edit.target_guidance;
   part.strength.value = Math.round((100 * model.edit.n_max) / steps);
@@ -27,15 +31,16 @@ export function openEditor(model, itsSide, actions) {
   tellStrength();
 }
 
-/** Takes up an image by its address; `className` is what it shows, where that is known. */
-export async function takeImage(source, className = UNKNOWN) {
+/** Takes up an image by its address; `shows` is a class or a text, where that is known. */
+export async function takeImage(source, shows = UNKNOWN) {
   working?.abort();
   const taken = await fitted(source, side);
   image = taken.canvas;
   part.before.src = image.toDataURL();
   part.before.hidden = part.mask.hidden = false;
   part.drop.hidden = part.after.hidden = part.compare.hidden = part.difference.hidden = true;
-  part.source.value = className;
+  sourceField().value = shows;
+  if (readsTexts) setSubject(part.targets, shows); // a word of it is then changed
   part.edit.disabled = false;
   part["edit-status"].textContent = taken.isOwnSize ? "" : `Cut and scaled to ${side} × ${side}, which the model edits.`;
   showError(part["edit-error"], null);
@@ -71,6 +76,10 @@ part["edit-form"].addEventListener("submit", (event) => {
   else edit(wanted());
 });
 
+function sourceField() {
+  return readsTexts ? part["source-words"] : part.source;
+}
+
 function maskChanged(place) {
   if (place) part["edit-status"].textContent = place;
   part.clear.disabled = mask.isEmpty;
@@ -91,8 +100,8 @@ function placeSplit() {
 
 function wanted() {
   return {
-    prompt: chosenIn(part.targets),
-    source_prompt: part.source.value || null,
+    prompt: subjectOf(part.targets),
+    source_prompt: sourceField().value.trim() || null,
     seed: number(part["edit-seed"]),
     steps,
     n_max: stepsToEdit(),
@@ -164,7 +173,7 @@ async function editAgain({ settings, seed }, edited) {
   part["edit-tab"].click();
   await takeImage(edited.image.toDataURL(), settings.source_prompt);
   if (edited.painted) mask.take(edited.painted);
-  choose(part.targets, settings.prompt);
+  setSubject(part.targets, settings.prompt);
   part["edit-seed"].value = seed;
   part["target-guidance"].value = settings.target_guidance;
   part.strength.value = Math.round((100 * settings.n_max) / settings.steps);

@@ -22,7 +22,7 @@ function exhibit(event, again, take) {
   repeat.addEventListener("click", again);
   edit.ariaLabel = `Edit: ${image.alt}`;
   edit.addEventListener("click", take);
-  save.download = `${settings.prompt}-${seed}.png`;
+  save.download = `${settings.prompt.slice(0, 80)}-${seed}.png`;
   save.ariaLabel = `Save: ${image.alt}`;
   return item;
 }

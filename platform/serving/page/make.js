@@ -2,16 +2,23 @@
 
 import { generationEvents, isDone } from "./api.js";
 import { hang } from "./gallery.js";
-import { choose, chosenIn, number, part, showChoices, showError, sourceOf } from "./parts.js";
+import { number, part, setSubject, showError, showSubject, sourceOf, subjectOf } from "./parts.js";
 
 const PARTIALS = 3;
 const FRAME_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 180; // at least, for the eye to follow
 let working = null; // the AbortController of the image being made
 let page = null; // what the page does about refusals and edits
+let readsTexts = false; // the model; else it knows classes
 
 export function openMaker(model, actions) {
   page = actions;
-  showChoices(part.classes, model.classes);
+  readsTexts = model.condition === "text";
+  showSubject(part.classes, model);
+  part["avoid-field"].hidden = !readsTexts;
+  if (readsTexts) {
+    part.classes.querySelector("legend").textContent = "Prompt";
+    part.invitation.textContent = "Say what to make, and watch it form out of noise.";
+  }
   part.steps.value = model.sampler.steps;
   part.guidance.value = model.sampler.guidance;
   part.make.disabled = false;
@@ -28,12 +35,14 @@ part.form.addEventListener("submit", (event) => {
 });
 
 function wanted() {
-  const request = { prompt: chosenIn(part.classes), steps: number(part.steps), guidance: number(part.guidance) };
+  const request = { prompt: subjectOf(part.classes), steps: number(part.steps), guidance: number(part.guidance) };
+  if (part.avoid.value.trim()) request.negative_prompt = part.avoid.value.trim();
   return part.fresh.checked ? request : { ...request, seed: number(part.seed) };
 }
 
 function nameTheButton() {
-  part.make.textContent = working ? "Stop" : `Make “${chosenIn(part.classes)}”`;
+  if (working) part.make.textContent = "Stop";
+  else part.make.textContent = readsTexts ? "Make the image" : `Make “${subjectOf(part.classes)}”`;
 }
 
 async function make(request) {
@@ -98,7 +107,8 @@ function finish(event) {
 function makeAgain(request) {
   if (working) return;
   part["make-tab"].click();
-  choose(part.classes, request.prompt);
+  setSubject(part.classes, request.prompt);
+  part.avoid.value = request.negative_prompt ?? "";
   part.steps.value = request.steps;
   part.guidance.value = request.guidance;
   part.seed.value = request.seed;

@@ -47,11 +47,11 @@ function refused(error) {
   part.token.focus();
 }
 
-function edit(image, className) {
+function edit(image, shows) {
   select(part["edit-tab"]);
   part["edit-tab"].focus({ preventScroll: true });
   part["edit-tab"].scrollIntoView({ block: "nearest" });
-  takeImage(image, className);
+  takeImage(image, shows);
 }
 
 for (const tab of TABS) {

@@ -17,8 +17,26 @@ export function sourceOf({ output_format: format, b64_json: content }) {
   return `data:image/${format};base64,${content}`;
 }
 
-/** Fills a fieldset with one key for each class. */
-export function showChoices(fieldset, classes) {
+/** Has a fieldset ask for what the model makes: a text, or one of its classes. */
+export function showSubject(fieldset, model) {
+  if (model.condition === "text") fieldset.querySelector(".words").hidden = false;
+  else showChoices(fieldset, model.classes);
+}
+
+for (const words of document.querySelectorAll("textarea")) {
+  words.addEventListener("keydown", (event) => {
+    if (event.key !== "Enter" || event.shiftKey) return;
+    event.preventDefault();
+    words.form.requestSubmit();
+  });
+}
+
+function wordsIn(fieldset) {
+  return fieldset.querySelector(".words:not([hidden])");
+}
+
+/** One key for each class. */
+function showChoices(fieldset, classes) {
   const [filter, choices] = fieldset.querySelectorAll(".filter, .choices");
   choices.replaceChildren(...classes.map((name) => choice(fieldset.id, name)));
   choices.classList.toggle("long", classes.some((name) => name.length > LONG_NAME));
@@ -42,11 +60,14 @@ function choice(group, name) {
   return label;
 }
 
-export function chosenIn(fieldset) {
-  return fieldset.querySelector(".choices input:checked")?.value;
+/** The text that stands there, or the class that is chosen. */
+export function subjectOf(fieldset) {
+  return wordsIn(fieldset)?.value.trim() ?? fieldset.querySelector(".choices input:checked")?.value;
 }
 
-export function choose(fieldset, name) {
+export function setSubject(fieldset, name) {
+  const words = wordsIn(fieldset);
+  if (words) words.value = name;
   for (const input of fieldset.querySelectorAll(".choices input")) input.checked = input.value === name;
 }
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 import uvicorn
 
-from unlatent.models.config import PixelTransformerConfig
+from unlatent.models.config import PixelTransformerConfig, TextConfig
 from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.generation import LoadedModel
@@ -46,6 +46,28 @@ def model() -> LoadedModel:
 
 
 @pytest.fixture(scope="session")
+def text_model() -> LoadedModel:
+    """One that reads texts as bytes."""
+    torch.manual_seed(0)
+    text = TextConfig(encoder="bytes", width=16, tokens=6)
+    sizes = {"image_size": 8, "patch_size": 4, "width": 16, "heads": 2, "patch_depth": 2, "pixel_width": 4}
+    network = PixelTransformer(PixelTransformerConfig(condition="text", text=text, pixel_depth=1, **sizes))
+    network.eval().requires_grad_(False)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    return LoadedModel(
+        network=network,
+        sampler=SamplerConfig(steps=4, guidance=2.0, guidance_low=0.0),
+        classes=["scene"],
+        run_id="scenes",
+        checkpoint="checkpoints/scenes/000000001024",
+        checkpoint_hash="fedcba9876543210",
+        images_seen=1024,
+        weights="ema",
+    )
+
+
+@pytest.fixture(scope="session")
 def card(model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> ModelCard:
     return model_card(model, Store(tmp_path_factory.mktemp("store")))
 
@@ -69,6 +91,13 @@ def serve(model: LoadedModel, card: ModelCard) -> Iterator[Callable[..., Client]
 def client(model: LoadedModel, card: ModelCard) -> Iterator[Client]:
     """Of one endpoint with the defaults, for tests that leave it as it was."""
     with endpoint(model, card, ServeConfig()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def text_client(text_model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    card = model_card(text_model, Store(tmp_path_factory.mktemp("store")))
+    with endpoint(text_model, card, ServeConfig()) as client:
         yield client
 
 

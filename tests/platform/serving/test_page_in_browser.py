@@ -278,6 +278,37 @@ def test_keys_alone_make_an_image_and_edit_it(page, client):
     expect(page.locator("#make-panel")).to_be_visible()
 
 
+def test_a_model_that_reads_texts_is_told_what_to_make_and_to_change_in_words(page, text_client):
+    page.goto(str(text_client.base_url))
+    page.get_by_label("Prompt").fill("a red circle on grass")
+    page.get_by_label("Without").fill("blue")
+    page.get_by_label("Prompt").press("Enter")
+    expect(page.locator("#status")).to_contain_text("“a red circle on grass”, seed")
+    first = shown(page, "#image")
+    page.get_by_label("Prompt").fill("something else")
+    page.get_by_role("button", name=re.compile("^Make again")).click()
+    expect(exhibits(page)).to_have_count(2)
+    assert shown(page, "#image") == first
+    assert page.get_by_label("Without").input_value() == "blue"
+
+    page.get_by_role("button", name=re.compile("^Edit: a red")).first.click()
+    assert page.get_by_label("It shows").locator("visible=true").input_value() == "a red circle on grass"
+    page.get_by_label("Turn it into").locator("visible=true").fill("a blue circle on grass")
+    page.get_by_role("button", name="Edit the image").click()
+
+    expect(page.locator("#edit-status")).to_contain_text("“a blue circle on grass”, seed")
+    expect(exhibits(page).first.locator("strong")).to_have_text("a red circle on grass → a blue circle on grass")
+
+
+def test_a_text_that_is_too_long_is_said_to_be(page, text_client):
+    page.goto(str(text_client.base_url))
+    page.get_by_label("Prompt").fill("one two three four five six seven")
+
+    page.get_by_role("button", name="Make the image").click()
+
+    expect(page.get_by_role("alert")).to_have_text("a text of 7 tokens is longer than the 6 that the model reads")
+
+
 @pytest.mark.parametrize("width", [390, 768, 1280])
 def test_nothing_is_wider_than_the_window(page, client, width):
     page.set_viewport_size({"width": width, "height": 844})
