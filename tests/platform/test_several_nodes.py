@@ -34,7 +34,10 @@ def second(nodes):
         yield nodes.add_node(num_cpus=1, temp_dir=own)
 
 
-def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(remote_store, smallest, nodes, second):
+def test_a_run_that_loses_a_node_goes_on_with_the_workers_that_are_left(
+    remote_store, smallest, nodes, second, monkeypatch
+):
+    monkeypatch.setenv("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", "15")  # 60 s: Ray counts a dead node in for a while
     store = remote_store  # no node has the other's disk
     overrides = [
         *smallest,
