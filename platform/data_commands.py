@@ -1,5 +1,6 @@
-"""`unlatent data`: images as training wants them, and what is wrong with them."""
+"""`unlatent data`: images as training wants them, what is wrong with them, and some that are drawn."""
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from unlatent.platform.datasets import Dataset
     from unlatent.platform.store import Store
 
-data = typer.Typer(no_args_is_help=True, help="Turn images into shards; look at what a data set holds.")
+data = typer.Typer(no_args_is_help=True, help="Turn images into shards; look at what a data set holds; draw scenes.")
 
 Kind = Annotated[str | None, typer.Option(help="imagefolder, parquet or webdataset; seen from the files unless given")]
 
@@ -64,6 +65,29 @@ def prepare(
     sizes = f"data.image_size={image_size or 256}"
     sizes += f" data.max_aspect_ratio={max_aspect_ratio:g}" if max_aspect_ratio > 1 else ""
     display.say(f"next: unlatent train data=parquet data.root={out} {sizes}")
+
+
+@data.command(epilog="unlatent data scenes scenes --images 20000 --pairs 200 --image-size 64")
+def scenes(
+    out: Annotated[str, typer.Argument(help="The scenes' folder, or an object store's address; new or empty")],
+    images: Annotated[int, typer.Option(help="Images to train on; 30 or more, so that each class has one")] = 20_000,
+    pairs: Annotated[int, typer.Option(min=0, help="Held-out scenes, each with the same scene edited")] = 200,
+    image_size: Annotated[int, typer.Option(help="Pixels on a side: a multiple of 16 from 64 to 512")] = 64,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn")] = 0,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes that draw; one a CPU unless given")] = None,
+) -> None:
+    """Draw captioned scenes, and edits of some with the right answer; the same command goes on where it was cut off."""
+    from unlatent.platform.scenes import CLASSES, ScenePlan, write_scenes
+    from unlatent.platform.store import Store
+
+    planned = ScenePlan(images=images, pairs=pairs, image_size=image_size, seed=seed)
+    target = Store(out)
+    with display.counting("scenes") as on_scenes:
+        write_scenes(planned, target, workers or len(os.sched_getaffinity(0)), on_scenes)
+    display.say(f"{images:,} images of {len(CLASSES)} classes: {target.uri('images')}")
+    display.say(f"{pairs:,} held-out pairs: {target.uri('pairs')}")
+    root = f"data.root={target.uri('images')} data.image_size={image_size}"
+    display.say(f"next: unlatent train data=parquet {root} model.condition=text")
 
 
 @data.command(epilog="unlatent data check pictures --image-size 256 --grid sample.png")

@@ -9,6 +9,7 @@ import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -43,8 +44,7 @@ class Preparation:
 
     @property
     def shards(self) -> list[str]:
-        count = -(-self.images // self.shard_images)
-        return [f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
+        return shard_names(self.images, self.shard_images)
 
 
 def prepare(dataset: Dataset, planned: Preparation, out: Store, on_images: Callable[[int, int], None]) -> None:
@@ -52,8 +52,7 @@ def prepare(dataset: Dataset, planned: Preparation, out: Store, on_images: Calla
 
     Raises ValueError for a folder that holds something else, and for an image that cannot be read.
     """
-    refuse_other_content(out, planned)
-    out.write_bytes(PLAN, json.dumps(asdict(planned), indent=2).encode())
+    begin(out, asdict(planned))
     order = np.random.default_rng(planned.seed).permutation(planned.images)
     for number, name in enumerate(planned.shards):
         first = number * planned.shard_images
@@ -62,18 +61,32 @@ def prepare(dataset: Dataset, planned: Preparation, out: Store, on_images: Calla
         on_images(min(first + planned.shard_images, planned.images), planned.images)
 
 
-def refuse_other_content(out: Store, planned: Preparation) -> None:
-    """Raises ValueError unless a folder is empty, or holds a part of just this."""
+def begin(out: Store, settings: dict[str, Any]) -> None:
+    """Says in a folder what it is to hold: all that decides what is written.
+
+    Raises ValueError unless it is empty, or holds a part of just this.
+    """
+    refuse_other_content(out, settings)
+    out.write_bytes(PLAN, json.dumps(settings, indent=2).encode())
+
+
+def refuse_other_content(out: Store, settings: dict[str, Any]) -> None:
+    """Raises ValueError unless a folder is empty, or holds a part of what these settings lead to."""
     if not out.exists(PLAN):
         if held := out.list(""):
             raise ValueError(f"{out.root} is not empty: it holds {held[0]}; a new folder would do")
         return
-    before, now = json.loads(out.read_bytes(PLAN)), asdict(planned)
-    for name in now:
-        if before.get(name) != now[name]:
+    before = json.loads(out.read_bytes(PLAN))
+    for name, now in settings.items():
+        if before.get(name) != now:
             raise ValueError(
-                f"{out.root} was prepared with {name}={before.get(name)}, not {now[name]}; another folder would do"
+                f"{out.root} was prepared with {name}={before.get(name)}, not {now}; another folder would do"
             )
+
+
+def shard_names(images: int, shard_images: int) -> list[str]:
+    count = -(-images // shard_images)
+    return [f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
 
 
 def shard_of(dataset: Dataset, planned: Preparation, indices: Indices) -> bytes:
@@ -91,8 +104,13 @@ def shard_of(dataset: Dataset, planned: Preparation, indices: Indices) -> bytes:
             "caption": pa.array(split.files.captions(indices), pa.string()),
         }
     )
+    return to_shard(table, dataset.classes)
+
+
+def to_shard(table: pa.Table, classes: list[str]) -> bytes:
+    """A Parquet file whose columns are described for Hugging Face's readers."""
     sink = io.BytesIO()
-    described = table.replace_schema_metadata({"huggingface": json.dumps(features(dataset.classes))})
+    described = table.replace_schema_metadata({"huggingface": json.dumps(features(classes))})
     pq.write_table(described, sink, row_group_size=ROW_GROUP, compression="none")  # image files are compressed
     return sink.getvalue()
 

@@ -1,0 +1,50 @@
+"""What a folder of scenes is to hold, and in which files."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import PIL
+
+from unlatent.platform.preparing import shard_names
+from unlatent.platform.scenes.scene import CLASSES, require_image_size
+
+SOURCE = "generated scenes"
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Shard:
+    split: str
+    path: str  # relative to the folder
+    indices: range  # of its scenes
+
+
+def drawing_packages() -> str:
+    return f"Pillow {PIL.__version__}, NumPy {np.__version__}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScenePlan:
+    """All that decides what is written. Raises ValueError for scenes that cannot be drawn."""
+
+    source: str = SOURCE
+    images: int  # to train on
+    pairs: int  # held out, each a scene and the same scene edited
+    image_size: int  # pixels on a side
+    seed: int = 0
+    shard_images: int = 128
+    shard_pairs: int = 32
+    drawn_by: str = field(default_factory=drawing_packages)  # other versions may draw other pixels
+    format_version: int = FORMAT_VERSION
+
+    def __post_init__(self) -> None:
+        require_image_size(self.image_size)
+        if self.images < len(CLASSES):
+            raise ValueError(f"images={self.images} is below {len(CLASSES)}, one of each class")
+
+    def shards(self, split: str) -> Iterator[Shard]:
+        count, size = {"images": (self.images, self.shard_images), "pairs": (self.pairs, self.shard_pairs)}[split]
+        for number, name in enumerate(shard_names(count, size)):
+            first = number * size
+            yield Shard(split, f"{split}/{name}", range(first, min(first + size, count)))
