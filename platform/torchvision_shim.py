@@ -18,7 +18,7 @@ _declarations: list[torch.library.Library] = []  # an operator is gone once the 
 def declare_missing_operators() -> None:
     """Call before clean-fid is imported. Does nothing where torchvision is whole."""
     with _lock:
-        if compiled_part_loads():
+        if _declarations or compiled_part_loads():
             return
         library = torch.library.Library("torchvision", "FRAGMENT")
         for name in OPERATORS:
@@ -28,8 +28,6 @@ def declare_missing_operators() -> None:
 
 
 def compiled_part_loads() -> bool:
-    if _declarations:
-        return False
     package = importlib.util.find_spec("torchvision")
     if package is None or package.origin is None:
         return True  # not installed: the import of clean-fid says so better
