@@ -87,7 +87,30 @@ def scenes(
     display.say(f"{images:,} images of {len(CLASSES)} classes: {target.uri('images')}")
     display.say(f"{pairs:,} held-out pairs: {target.uri('pairs')}")
     root = f"data.root={target.uri('images')} data.image_size={image_size}"
-    display.say(f"next: unlatent train data=parquet {root} model.condition=text")
+    display.say(f"next: unlatent train model=text_tiny data=parquet {root}")
+
+
+@data.command(epilog="unlatent data embed shards embedded model.text.encoder=/models/gemma-2-2b-it")
+def embed(
+    source: Annotated[str, typer.Argument(help="A folder of Parquet shards with captions, or an address")],
+    out: Annotated[str, typer.Argument(help="The folder for the same shards with embedded captions; new or empty")],
+    overrides: Overrides = None,
+) -> None:
+    """Read captions once with the encoder of model.text, and keep what it reads beside the images.
+
+    Training then needs no encoder. The same command goes on where it was cut off.
+    """
+    from unlatent.platform import embedded_captions
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.devices import local_device
+    from unlatent.platform.store import Store
+
+    text = compose_config(overrides or []).model.text
+    target = Store(out)
+    with display.counting("captions") as on_captions:
+        count = embedded_captions.embed(Store(source), target, text, local_device(), on_captions)
+    display.say(f"{count:,} captions as {text.encoder} reads them: {target.root}")
+    display.say(f"next: unlatent train data=parquet data.root={out} model=text model.text.encoder={text.encoder}")
 
 
 @data.command(epilog="unlatent data check pictures --image-size 256 --grid sample.png")

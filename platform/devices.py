@@ -1,5 +1,6 @@
 """The device that this process computes on, and what it says of itself."""
 
+import ctypes
 from typing import TYPE_CHECKING
 
 import psutil
@@ -36,9 +37,11 @@ def forget_earlier_work() -> None:
     """For a process that trains one network after another: lets go of graphs and memory of those before.
 
     PyTorch holds compiled graphs by the code that they come from, up to a number, and not by the network; and it tells
-    the peak of memory since the process began.
+    the peak of memory since the process began. The C library keeps what was freed, in ever more pieces.
     """
     torch.compiler.reset()
+    if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):  # glibc's
+        trim(0)
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()

@@ -96,6 +96,8 @@ def embed(
     """
     shards = list_shards(source, parquet_shards.SUFFIX)
     counts = [source.read_with(shard.path, parquet_shards.require_captions) for shard in shards]
+    if text.learned:
+        raise ValueError(f"model.text.encoder={text.encoder} reads captions as they are; a Gemma 2 or a T5 embeds them")
     encoder = PretrainedEncoder(text, device)
     preparing.begin(out, {"source": source.root, **settings_of(text)})
     out.write_bytes(NOTHING, stored(encoder, [""])[0])
