@@ -58,7 +58,9 @@ class PretrainedEncoder:
         self.network = network.to(device).eval().requires_grad_(False)
         self.tokenizer = open_tokenizer(config.encoder)
         self.config, self.tokens, self.device = config, config.tokens, device
-        self.instruction = Path(config.instruction).expanduser().read_text() if config.instruction else ""
+        self.instruction = (
+            Path(config.instruction).expanduser().read_text().removesuffix("\n") if config.instruction else ""
+        )
         if network.config.hidden_size != config.width:
             said = f"{SETTING}={config.encoder} has tokens of width {network.config.hidden_size}"
             raise ValueError(f"{said}, not model.text.width={config.width}")
