@@ -8,7 +8,6 @@ import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ from unlatent.platform.data_order import Indices
 from unlatent.platform.image_split import ImageSplit
 from unlatent.platform.shards import ShardPixels, list_shards
 from unlatent.platform.store import Store
-from unlatent.platform.text_encoders import PretrainedEncoder
+from unlatent.platform.text_encoders import PretrainedEncoder, read_instruction
 
 NOTHING = "no_caption.bin"  # how the encoder reads no text
 STORED = np.dtype("<f2")
@@ -82,8 +81,7 @@ def padded(contents: Sequence[bytes], text: TextConfig) -> tuple[NDArray[Any], N
 
 def settings_of(text: TextConfig) -> dict[str, Any]:
     """All that decides how captions read."""
-    instruction = Path(text.instruction).expanduser().read_bytes() if text.instruction else b""
-    return {**asdict(text), "instruction": hashlib.sha256(instruction).hexdigest()}
+    return {**asdict(text), "instruction": hashlib.sha256(read_instruction(text).encode()).hexdigest()}
 
 
 def embed(

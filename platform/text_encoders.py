@@ -58,9 +58,7 @@ class PretrainedEncoder:
         self.network = network.to(device).eval().requires_grad_(False)
         self.tokenizer = open_tokenizer(config.encoder)
         self.config, self.tokens, self.device = config, config.tokens, device
-        self.instruction = (
-            Path(config.instruction).expanduser().read_text().removesuffix("\n") if config.instruction else ""
-        )
+        self.instruction = read_instruction(config)
         if network.config.hidden_size != config.width:
             said = f"{SETTING}={config.encoder} has tokens of width {network.config.hidden_size}"
             raise ValueError(f"{said}, not model.text.width={config.width}")
@@ -97,6 +95,19 @@ class PretrainedEncoder:
 def open_text_encoder(config: TextConfig, device: torch.device) -> TextEncoder:
     """Raises ValueError, in one line, where it cannot be loaded, or is not the one that the config says."""
     return ByteEncoder(config.tokens) if config.learned else PretrainedEncoder(config, device)
+
+
+def read_instruction(config: TextConfig) -> str:
+    """What is read before each text, without the line break that ends its file.
+
+    Raises ValueError where there is no such file.
+    """
+    if config.instruction is None:
+        return ""
+    try:
+        return Path(config.instruction).expanduser().read_text().removesuffix("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"model.text.instruction={config.instruction} cannot be read: {error}") from None
 
 
 def open_tokenizer(name: str) -> Any:

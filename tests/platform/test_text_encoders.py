@@ -133,6 +133,11 @@ def test_a_prompt_that_would_be_cut_is_refused(folder, kind):
         prompts.read("a b c d e f g")
 
 
+def test_an_instruction_that_is_not_there_is_refused(folder):
+    with pytest.raises(ValueError, match=r"^model\.text\.instruction=/no/such\.txt cannot be read: "):
+        open_text_encoder(TextConfig(encoder=folder("t5"), instruction="/no/such.txt", width=16), CPU)
+
+
 def test_an_encoder_of_another_width_is_refused(folder):
     with pytest.raises(ValueError, match=r"has tokens of width 16, not model\.text\.width=2304"):
         open_text_encoder(TextConfig(encoder=folder("t5")), CPU)
