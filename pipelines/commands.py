@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from unlatent.platform import display, endpoint_commands, image_commands, table_commands
+from unlatent.platform import display, endpoint_commands, image_commands, table_commands, vae_commands
 from unlatent.platform.commands import Overrides, app
 from unlatent.platform.data_commands import data
 
-GROUPS = (image_commands.commands, endpoint_commands.commands, table_commands.commands)
+GROUPS = (image_commands.commands, endpoint_commands.commands, table_commands.commands, vae_commands.commands)
 for group in GROUPS:
     app.add_typer(group)
 app.add_typer(data, name="data")

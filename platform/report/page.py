@@ -1,21 +1,16 @@
 """One self-contained page out of what the tables hold, and its pictures as files."""
 
 import textwrap
-from importlib import resources
-from typing import Any
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from unlatent.platform import runs, tables
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.report.answer import headline, summary
 from unlatent.platform.report.caveats import caveats
-from unlatent.platform.report.colours import declarations
 from unlatent.platform.report.curves import loss_picture, losses_picture
 from unlatent.platform.report.findings import RunFindings, SweepFindings, read_run, read_sweep
 from unlatent.platform.report.origin import measured_line
 from unlatent.platform.report.parts import origin_part, run_part, sweep_part, sweep_pictures
+from unlatent.platform.report.rendering import HOUSE, render
 from unlatent.platform.report.thumbnails import thumbnail
 from unlatent.platform.report.wording import moment
 from unlatent.platform.store import Store
@@ -82,7 +77,7 @@ def write_report(
         "store": store.root,
         "written": {"at": moment(now()), **provenance()},
     }
-    store.write_bytes(path, render(parts).encode())
+    store.write_bytes(path, render(HOUSE, parts).encode())
     return summary(trials, run)
 
 
@@ -109,11 +104,3 @@ def missing(sweep: str | None, trials: SweepFindings | None, run_id: str | None,
     if run_id and run is None:
         said.append(f"No run called {run_id} is in the tables.")
     return said
-
-
-def render(parts: dict[str, Any]) -> str:
-    folder = resources.files("unlatent.platform.report")
-    page = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    given = {name: Markup((folder / file).read_text()) for name, file in (("style", "page.css"), ("script", "page.js"))}
-    colours = Markup(declarations())
-    return page.from_string((folder / "page.html").read_text()).render(**given, colours=colours, **parts)

@@ -113,9 +113,7 @@ def test_captions_embedded_in_another_way_are_refused(shards, tmp_path, text):
 
 
 def test_captions_that_are_not_embedded_are_refused_with_what_would_do(shards, tmp_path, text):
-    with pytest.raises(
-        ValueError, match=r"needs captions that it has embedded.*encoder=bytes reads them as"
-    ):
+    with pytest.raises(ValueError, match=r"needs captions that it has embedded.*encoder=bytes reads them as"):
         EmbeddedCaptions(text).require_fit(opened(shards, Store(tmp_path / "store")))
 
 

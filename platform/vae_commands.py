@@ -1,0 +1,68 @@
+"""`unlatent vae-tax`: what an autoencoder loses of one's own images, before anything is generated."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from unlatent.platform import display
+
+if TYPE_CHECKING:
+    from unlatent.platform.features import Extractor
+
+commands = typer.Typer()
+
+
+@commands.command(
+    "vae-tax",
+    epilog="unlatent vae-tax --images photos --vae stabilityai/sdxl-vae --image-size 256 --limit 500 --out vae-tax",
+)
+def vae_tax(
+    images: Annotated[str, typer.Option(help="A folder of images, or an object store's address")],
+    vae: Annotated[
+        str, typer.Option(help="A folder with a diffusers AutoencoderKL (safetensors), or a name in the hub's cache")
+    ],
+    image_size: Annotated[int, typer.Option(help="Pixels on a side that images are scaled down and cropped to")] = 256,
+    limit: Annotated[int | None, typer.Option(min=1, help="So many images at random; all unless given")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for report.html, results.json and PNG files")] = Path("vae-tax"),
+    seed: Annotated[int, typer.Option(min=0, help="Of the choice of images and of the text drawn on them")] = 0,
+    download: Annotated[
+        bool, typer.Option("--download", help="Fetch what is missing: the autoencoder, Inception's weights for rFID")
+    ] = False,
+) -> None:
+    """Measure what encode → decode alone of an autoencoder loses: PSNR, SSIM, rFID, text by its size, detail.
+
+    The path through pixels has no such step, and stands beside every number.
+    """
+    from unlatent.platform.autoencoders import open_autoencoder
+    from unlatent.platform.devices import local_device
+    from unlatent.platform.store import Store
+    from unlatent.platform.vae_tax import Subject, find_images, left_out, measure, write_report
+
+    autoencoder = open_autoencoder(vae, local_device(), download)
+    autoencoder.require_size(image_size)
+    with display.counting("images") as on_images:
+        chosen = find_images(Store(images), image_size, limit, seed, on_images)
+    if without := left_out(chosen):
+        display.say(f"left out: {without}")
+    extractor, inception_missing = find_inception(download)
+    with display.counting("images") as on_images:
+        measured = measure(chosen, autoencoder.reconstruct, extractor, autoencoder.device, on_images)
+    subject = Subject(images=chosen, autoencoder=autoencoder, measured=measured, inception_missing=inception_missing)
+    display.show_table(write_report(Store(out), subject), f"{len(chosen):,} images at {image_size}x{image_size}")
+    display.say(f"report: {out}/report.html")
+
+
+def find_inception(download: bool) -> "tuple[Extractor | None, str]":
+    """Inception, or why there is none and what would do."""
+    from unlatent.platform import inception
+    from unlatent.platform.store import Store
+
+    try:
+        return inception.open_inception(None, download), ""
+    except ValueError:
+        place = Store(inception.CACHE).uri(inception.NAME)
+        return None, (
+            f"the weights of its Inception network are not at hand; the file {inception.URL} at {place} would do, or "
+            "--download, which fetches it"
+        )

@@ -1,0 +1,58 @@
+"""How sure a number is: 95 % bootstrap intervals over images."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+LEVEL = 0.95
+NORMAL = 1.96  # standard deviations that hold as much of a normal distribution
+RESAMPLES = 2000
+AT_ONCE = 1 << 22  # weights held in memory
+
+Values = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A number, and what it is between; of one image alone there is nothing between which it could be told to lie."""
+
+    value: float
+    low: float
+    high: float
+    images: int  # that it was taken over
+
+    @property
+    def is_known(self) -> bool:
+        """Whether it says anything of images other than those measured."""
+        return self.images > 1 and not math.isnan(self.low)
+
+
+def mean(values: Values, seed: int) -> Interval:  # (N,)
+    return ratio(values, np.ones_like(values), seed)
+
+
+def ratio(parts: Values, wholes: Values, seed: int) -> Interval:  # (N,), (N,)
+    """Of two sums over images, such as letters read right and all letters. Resamples images, each with both."""
+    count = len(parts)
+    value = float(parts.sum() / wholes.sum()) if count and wholes.sum() else math.nan
+    if count < 2 or math.isnan(value):
+        return Interval(value, math.nan, math.nan, count)
+    generator, found = np.random.default_rng([seed, count]), []
+    for start in range(0, RESAMPLES, rows := max(1, AT_ONCE // count)):
+        chosen = generator.integers(count, size=(min(rows, RESAMPLES - start), count))
+        found.append(parts[chosen].sum(axis=1) / np.maximum(wholes[chosen].sum(axis=1), np.finfo(float).tiny))
+    low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return Interval(value, float(low), float(high), count)
+
+
+def proportion(right: Values, of: Values, seed: int) -> Interval:  # (N,), (N,)
+    """Of counts. Where Wilson's interval over all that was counted is wider, as where all are right, it is that one."""
+    found, count = ratio(right, of, seed), float(of.sum())
+    if not found.is_known or not count:
+        return found
+    spread = NORMAL**2 / count
+    centre = (found.value + spread / 2) / (1 + spread)
+    reach = NORMAL / (1 + spread) * math.sqrt(found.value * (1 - found.value) / count + spread / (4 * count))
+    return Interval(found.value, min(found.low, centre - reach), max(found.high, centre + reach), found.images)
