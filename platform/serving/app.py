@@ -12,7 +12,7 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from unlatent.platform.provenance import release
 from unlatent.platform.serving.answers import Answer, Answers, event_stream
 from unlatent.platform.serving.config import ServeConfig
-from unlatent.platform.serving.errors import Refusal, answer_like_openai
+from unlatent.platform.serving.errors import MEANINGS, Refusal, answer_like_openai, errors
 from unlatent.platform.serving.gate import Gate
 from unlatent.platform.serving.generator import Generator
 from unlatent.platform.serving.patience import until_deadline, while_client_waits
@@ -33,7 +33,7 @@ def create_app(generator: Generator, config: ServeConfig, token_digest: str | No
 
 
 def add_images(app: FastAPI, generator: Generator, config: ServeConfig) -> None:
-    @app.post("/v1/images/generations")
+    @app.post("/v1/images/generations", responses=errors(*MEANINGS))
     async def create_images(request: GenerationRequest, http: Request) -> Response:
         """Makes images. The same model, settings and seed give the same image, up to rounding.
 
@@ -43,7 +43,7 @@ def add_images(app: FastAPI, generator: Generator, config: ServeConfig) -> None:
         order = generation_of(request, served.card, config)
         return await answer(Answers(request, order, served.card), served, http, config.deadline_s)
 
-    @app.post("/v1/images/edits")
+    @app.post("/v1/images/edits", responses=errors(*MEANINGS))
     async def edit_image(
         request: Annotated[EditRequest, Form(media_type="multipart/form-data")], http: Request
     ) -> Response:
@@ -70,12 +70,12 @@ async def whole_answer(pictures: AsyncGenerator[Picture], answers: Answers) -> A
 
 
 def add_models(app: FastAPI, generator: Generator) -> None:
-    @app.get("/v1/models")
+    @app.get("/v1/models", responses=errors(401, 503))
     def list_models() -> Answer:
         """The deployed model: what it is, how it was measured."""
         return {"object": "list", "data": [in_service(generator).card.to_json()]}
 
-    @app.get("/v1/models/{model_id}")
+    @app.get("/v1/models/{model_id}", responses=errors(401, 404, 422, 503))
     def get_model(model_id: str) -> Answer:
         """The same by its id."""
         card = in_service(generator).card
@@ -89,7 +89,7 @@ def add_models(app: FastAPI, generator: Generator) -> None:
         """The endpoint is alive."""
         return {"status": "alive"}
 
-    @app.get("/ready")
+    @app.get("/ready", responses=errors(503))
     def ready() -> Answer:
         """A model is loaded and has made an image."""
         return {"status": "ready", "model": in_service(generator).card.id}

@@ -1,14 +1,47 @@
 """Refusals, in the error body that OpenAI's clients read."""
 
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
 from pydantic_core import ErrorDetails
 from starlette.exceptions import HTTPException
 
 ErrorBody = dict[str, dict[str, str | None]]
+
+
+class Error(BaseModel):
+    message: str = Field(description="what is wrong, and what would do")
+    type: str = Field(description="invalid_request_error, authentication_error, rate_limit_error or server_error")
+    param: str | None = Field(description="the field that it is about")
+    code: str | None = Field(description="the kind of it, for programs")
+
+
+class ErrorAnswer(BaseModel):
+    """As the body is described: OpenAI's."""
+
+    error: Error
+
+
+MEANINGS = {
+    400: "what this model cannot do, or what is no image",
+    401: "the token is missing, or another",
+    404: "the model is not deployed here",
+    413: "an upload or an image that is too large",
+    422: "a field that is not known, of another type or out of range",
+    429: "no room to wait in; Retry-After says when there should be some",
+    500: "the server failed; its log says how",
+    503: "no model is loaded yet",
+    504: "not done within the deadline",
+}
+
+
+def errors(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """What a route's description says of them."""
+    return {status: {"model": ErrorAnswer, "description": MEANINGS[status]} for status in statuses}
 
 
 class Refusal(HTTPException):

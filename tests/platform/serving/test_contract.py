@@ -5,6 +5,8 @@ import schemathesis
 from hypothesis import HealthCheck, given, settings
 from schemathesis import GenerationMode
 
+from unlatent.platform.serving.errors import ErrorAnswer
+
 READING = ["/v1/models", "/v1/models/{model_id}", "/health", "/ready"]
 WRITING = ["/v1/images/generations", "/v1/images/edits"]
 ASKED = [(path, "GET", GenerationMode.POSITIVE) for path in READING] + [
@@ -18,8 +20,8 @@ def description(client):
 
 
 @pytest.mark.parametrize(("path", "method", "mode"), ASKED)
-def test_no_request_makes_the_endpoint_fail(description, path, method, mode):
-    statuses = set()
+def test_no_request_makes_the_endpoint_fail_or_answer_otherwise_than_described(description, path, method, mode):
+    statuses, described = set(), description[path][method].definition.raw["responses"]
 
     @given(case=description[path][method].as_strategy(generation_mode=mode))
     @settings(max_examples=80, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
@@ -28,7 +30,8 @@ def test_no_request_makes_the_endpoint_fail(description, path, method, mode):
         statuses.add(response.status_code)
         assert response.status_code < 500, response.text
         if response.status_code >= 400:
-            assert response.json()["error"].keys() == {"message", "type", "param", "code"}
+            assert str(response.status_code) in described
+            assert ErrorAnswer.model_validate_json(response.text, strict=True)
 
     ask()
     assert statuses

@@ -115,7 +115,7 @@ def test_an_image_is_saved_as_the_file_that_the_endpoint_made(page, client):
 def test_an_image_is_edited_where_it_was_painted_and_nowhere_else(page, client):
     make(opened(page, client))
     page.get_by_role("button", name=re.compile("^Edit: 3")).click()
-    expect(page.get_by_label("It shows")).to_have_value("3")
+    expect(page.get_by_label("It shows").locator("visible=true")).to_have_value("3")
     page.locator("#targets label", has_text="8").click()
     page.get_by_label("Guidance").locator("visible=true").fill("90")
     box = page.locator("#mask").bounding_box()
