@@ -23,7 +23,7 @@ def test_the_model_takes_its_size_from_the_data(tmp_path):
         ("train.batch_sise=4", "did you mean train.batch_size?"),
         ("+train.extra=1", r"\+train.extra is not a key"),
         ("train.batch_size=many", "train.batch_size: Value 'many'"),
-        ("model=huge", "model=huge is not one of tiny, b, l, xl, text"),
+        ("model=huge", "model=huge is not one of tiny, text_tiny, b, l, xl, text"),
         ("train.batch_size", "write it as key=value"),
         ("model.patch_size=3", "patch_size=3 does not divide image_size=8; 1, 2, 4 or 8 would"),
         ("model.heads=5", "heads=5"),

@@ -128,7 +128,7 @@ def test_the_command_says_how_to_train_on_what_it_wrote(tmp_path, capsys):
 
     said = capsys.readouterr().out
     root = f"data.root={tmp_path / 'out' / 'images'} data.image_size=64"
-    assert f"next: unlatent train data=parquet {root} model.condition=text" in said
+    assert f"next: unlatent train model=text_tiny data=parquet {root}" in said
     with Image.open(io.BytesIO(rows_of(tmp_path / "out")["image"].iloc[0]["bytes"])) as picture:
         assert (picture.size, picture.mode) == ((64, 64), "RGB")
 
