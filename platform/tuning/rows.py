@@ -42,20 +42,23 @@ def begin(sweep: Sweep) -> dict[str, Any]:
     return row
 
 
-def settle(results: Results, errors: dict[str, str], reasons: dict[str, str]) -> None:
-    """Writes what trials could not write of themselves: that they died, or why they were stopped."""
+def settle(results: Results, errors: dict[str, str], reasons: dict[str, str], ended: bool = False) -> None:
+    """Writes what trials could not write of themselves: that they died, or why they were stopped.
+
+    With `ended`, none is at work any more, but may still be about to say so.
+    """
     for trial in results.sweep.trials:
-        settle_trial(results, trial, errors.get(trial.run_id), reasons.get(trial.run_id))
+        settle_trial(results, trial, errors.get(trial.run_id), reasons.get(trial.run_id), ended)
 
 
-def settle_trial(results: Results, trial: Trial, error: str | None, reason: str | None) -> None:
+def settle_trial(results: Results, trial: Trial, error: str | None, reason: str | None, ended: bool = False) -> None:
     """The same for one trial, by what Tune has given it up for, or what it was stopped for."""
     row = results.rows.get(trial.run_id)
     if row and row["status"] in runs.DONE and (reason is None or row["stopped_because"]):
         return  # all is on record
     store = results.sweep.store
     results.refresh(trial.run_id)
-    if reason:
+    if reason or (ended and not error):
         wait_for_its_word(results, trial.run_id)
     row = results.rows.get(trial.run_id)
     if error and (row is None or row["status"] in ("running", "paused")):
@@ -69,7 +72,7 @@ def settle_trial(results: Results, trial: Trial, error: str | None, reason: str 
 
 
 def wait_for_its_word(results: Results, run_id: str, patience_s: float = 30.0) -> None:
-    """Lets a trial that was stopped say so first: its process would write over what is put into its row before that."""
+    """Lets a trial that has ended say so first: its process would write over what is put into its row before that."""
     deadline = time.monotonic() + patience_s
     while (row := results.rows.get(run_id)) and row["status"] == "running":
         if is_gone(row) or row["pid"] == os.getpid() or time.monotonic() > deadline:

@@ -142,7 +142,7 @@ def run_trials(results: Results, source: Source, scheduler: Any) -> None:
             if options.workers > 1:
                 listener.exchange = held.enter_context(crews(sweep, at_once, number))
             tune.Tuner(trainable(options, listener.exchange), tune_config=how, run_config=where).fit()
-        settle(results, listener.errors, stopped_by(scheduler))
+        settle(results, listener.errors, stopped_by(scheduler), ended=True)
 
 
 def trainable(options: ClusterConfig, exchange: Any) -> Any:
