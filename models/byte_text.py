@@ -17,13 +17,10 @@ GOES_ON = 0xFF  # first byte of a token that goes on a word; in no text, nor is 
 
 def byte_text(texts: Sequence[str], tokens: int) -> Text:  # uint8 (B, tokens, TOKEN_BYTES)
     """The first so many tokens of each text. No text has none."""
-    read = torch.zeros(len(texts), tokens, TOKEN_BYTES, dtype=torch.uint8)
-    mask = torch.zeros(len(texts), tokens, dtype=torch.bool)
-    for row, text in enumerate(texts):
-        for place, piece in enumerate(pieces(text)[:tokens]):
-            read[row, place, : len(piece)] = torch.tensor(list(piece), dtype=torch.uint8)
-            mask[row, place] = True
-    return Text(read, mask)
+    rows = (b"".join(piece.ljust(TOKEN_BYTES, b"\0") for piece in pieces(text)[:tokens]) for text in texts)
+    content = bytearray(b"".join(row.ljust(tokens * TOKEN_BYTES, b"\0") for row in rows))
+    read = torch.frombuffer(content, dtype=torch.uint8).view(len(texts), tokens, TOKEN_BYTES)
+    return Text(read, (read != 0).any(dim=2))
 
 
 def pieces(text: str) -> list[bytes]:

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from unlatent.models.condition import TOKEN_BYTES
+
 CHOICES = {
     "condition": ("class", "text"),
     "norm": ("rms", "layer"),
@@ -46,9 +48,9 @@ class TextConfig:
     def __post_init__(self) -> None:
         for name in ("width", "tokens"):
             require_at_least(1, f"text.{name}", getattr(self, name))
-        if self.encoder == LEARNED and self.width % 8:
+        if self.encoder == LEARNED and self.width % TOKEN_BYTES:
             raise ValueError(
-                f"text.width={self.width} is not a multiple of 8, as text.encoder=bytes needs; 64 would do"
+                f"text.width={self.width} is not a multiple of {TOKEN_BYTES}, as text.encoder=bytes needs; 64 would do"
             )
 
     @property

@@ -15,9 +15,8 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from unlatent.platform.generation import to_bytes, to_floats
-from unlatent.platform.pretrained import names_a_hub_model
+from unlatent.platform.pretrained import names_a_hub_model, prepare_import
 from unlatent.platform.store import split_address
-from unlatent.platform.torchvision_shim import declare_missing_operators
 
 KIND = "AutoencoderKL"
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
@@ -91,9 +90,7 @@ def autoencoder_class() -> Any:
 
     Raises ValueError where the package is missing.
     """
-    declare_missing_operators()  # diffusers imports transformers where it is installed, and that torchvision
-    with torch.device("meta"):  # has PyTorch list its constructors first, of which transformers replaces some
-        torch.empty(0)
+    prepare_import()  # diffusers imports transformers where it is installed
     try:
         from diffusers import AutoencoderKL
     except ImportError:

@@ -13,13 +13,12 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from unlatent.models.condition import repeat_last, to_device
+from unlatent.models.condition import Condition, repeat_last, to_device
 from unlatent.models.samplers import sample
 from unlatent.models.sharding import local
 from unlatent.platform import checkpoints, runs, selection, tables
 from unlatent.platform.averages import save_snapshots
 from unlatent.platform.checkpoints import Checkpoint, Weights
-from unlatent.platform.conditions import examples
 from unlatent.platform.config import to_yaml
 from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew
@@ -78,9 +77,10 @@ class Moment:
     samples: Tensor  # uint8 (N, C, H, W), drawn from the same noise and conditions at every checkpoint
 
 
-def moment_of(run: Run, learner: Learner, log: StepLog) -> Moment:
+def moment_of(run: Run, learner: Learner, log: StepLog, shown: Condition) -> Moment:
+    """`shown` is what the grid of samples is to show."""
     weights = {"raw": learner.network.state_dict()} | learner.averages.weights()
-    samples = draw_samples(run, learner)
+    samples = draw_samples(run, learner, shown)
     return Moment(learner.images_seen, copied(weights), copied(learner.state()), log.take(), samples)
 
 
@@ -96,13 +96,13 @@ def copied(tree: Any) -> Any:
 
 
 @torch.inference_mode()
-def draw_samples(run: Run, learner: Learner) -> Tensor:
+def draw_samples(run: Run, learner: Learner, shown: Condition) -> Tensor:
     config, count = run.config.model, run.config.train.grid_samples
     network = learner.averages.main
     device = next(network.parameters()).device
     noise = draw_noise(range(count), config.channels, config.image_size).to(device)
-    shown = to_device(examples(run.dataset, config, count), device)
-    return to_bytes(sample(network, noise, shown, run.config.sampler, repeat_last(learner.nothing, count - 1))).cpu()
+    unconditional = repeat_last(learner.nothing, count - 1)
+    return to_bytes(sample(network, noise, to_device(shown, device), run.config.sampler, unconditional)).cpu()
 
 
 def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any], crew: Crew = ALONE) -> Checkpoint:

@@ -18,6 +18,7 @@ from unlatent.models.config import PixelTransformerConfig
 from unlatent.platform.data_order import Indices
 from unlatent.platform.datasets import Dataset
 from unlatent.platform.embedded_captions import EmbeddedCaptions
+from unlatent.platform.image_folder import FolderPixels
 from unlatent.platform.image_split import ArrayPixels, ImageSplit
 
 Arrays = tuple[NDArray[Any], ...]  # of n rows each
@@ -32,6 +33,9 @@ class Conditions(Protocol):
 
     def require_fit(self, split: ImageSplit) -> None:
         """Raises ValueError for images of which this is not known."""
+
+    def identity(self, split: ImageSplit) -> dict[str, str]:
+        """What decides them and is not told by the data set's hash."""
 
     def read(self, split: ImageSplit, indices: Indices) -> Arrays: ...
 
@@ -48,6 +52,9 @@ class Classes:
 
     def require_fit(self, split: ImageSplit) -> None:
         """Every image has a class."""
+
+    def identity(self, split: ImageSplit) -> dict[str, str]:
+        return {}
 
     def nothing(self, split: ImageSplit) -> Condition | None:
         return None
@@ -74,6 +81,9 @@ class ByteCaptions:
         if isinstance(split.pixels, ArrayPixels) or split.files.captions(np.array([0])) == [""]:
             said = "model.condition=text needs captions, and these images have none"
             raise ValueError(f"{said}; shards with a column caption would do")
+
+    def identity(self, split: ImageSplit) -> dict[str, str]:
+        return {"captions": split.pixels.captions_hash} if isinstance(split.pixels, FolderPixels) else {}
 
     def nothing(self, split: ImageSplit) -> Condition | None:
         return None

@@ -105,12 +105,15 @@ def embed(
     from unlatent.platform.devices import local_device
     from unlatent.platform.store import Store
 
-    text = compose_config(overrides or []).model.text
+    overrides = overrides or []
+    network = [] if any(each.startswith("model=") for each in overrides) else ["model=text"]
+    text = compose_config(overrides).model.text
     target = Store(out)
     with display.counting("captions") as on_captions:
         count = embedded_captions.embed(Store(source), target, text, local_device(), on_captions)
     display.say(f"{count:,} captions as {text.encoder} reads them: {target.root}")
-    display.say(f"next: unlatent train data=parquet data.root={out} model=text model.text.encoder={text.encoder}")
+    settings = " ".join([*network, *overrides, "data=parquet", f"data.root={out}", "data.image_size=256"])
+    display.say(f"next: unlatent train {settings}")
 
 
 @data.command(epilog="unlatent data check pictures --image-size 256 --grid sample.png")

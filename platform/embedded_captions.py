@@ -53,6 +53,9 @@ class EmbeddedCaptions:
             if embedded[name] != wanted:
                 raise ValueError(f"{root.root} holds captions embedded with {name}={embedded[name]}, not {wanted}")
 
+    def identity(self, split: ImageSplit) -> dict[str, str]:
+        return {}  # a shard's are part of its size
+
     def read(self, split: ImageSplit, indices: Indices) -> tuple[NDArray[Any], ...]:  # float16 (n, T, E), (n, T)
         return padded(split.files.embeddings(indices), self.text)
 
@@ -93,7 +96,7 @@ def embed(
     folder that holds something else, shards without captions, and an encoder that cannot be loaded.
     """
     shards = list_shards(source, parquet_shards.SUFFIX)
-    counts = [source.read_with(shard.path, parquet_shards.require_captions) for shard in shards]
+    counts = [source.read_with(shard.path, parquet_shards.count_captioned) for shard in shards]
     if text.learned:
         raise ValueError(f"model.text.encoder={text.encoder} reads captions as they are; a Gemma 2 or a T5 embeds them")
     encoder = PretrainedEncoder(text, device)

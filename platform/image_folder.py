@@ -81,6 +81,11 @@ class FolderPixels:
         except FileNotFoundError:
             return ""
 
+    @property
+    def captions_hash(self) -> str:
+        """Identity of all captions there are: the names of their files, and their sizes in bytes."""
+        return files_hash("captions ", [file for file in self.root.walk() if file.path.endswith(".txt")])
+
     def embeddings(self, indices: NDArray[np.int64]) -> list[bytes]:
         """Raises ValueError: pictures have none."""
         raise ValueError(f"{self.root.root} holds no embedded captions; `unlatent data embed` writes shards with them")
@@ -118,7 +123,7 @@ def open_folder(root: Store, image_size: int, held_out: float, skip_broken: bool
     number = {name: label for label, name in enumerate(classes)}
     paths, labels = [row["path"] for row in usable], np.array([number[row["class"]] for row in usable])
     return ImageFolder(
-        hash=files_hash("", files, image_size, held_out),
+        hash=dataset_hash("", files, image_size, held_out),
         classes=classes,
         paths=paths,
         labels=labels,
@@ -151,12 +156,17 @@ def class_of(file: File) -> str:
     return file.path.partition("/")[0]
 
 
-def files_hash(kind: str, files: Sequence[File], image_size: int, held_out: float) -> str:
-    """Identity of the data set: names and sizes in bytes of its files, how they are cropped, what is held out.
+def dataset_hash(kind: str, files: Sequence[File], image_size: int, held_out: float) -> str:
+    """Identity of the data set: its files, how they are cropped, what is held out."""
+    return files_hash(f"{kind}{CROP_RULE} {image_size} {held_out}\n", files)
+
+
+def files_hash(used: str, files: Sequence[File]) -> str:
+    """Identity of files that are used in some way, by their names and their sizes in bytes.
 
     The content is not read: a file changed without a change of its size keeps the hash.
     """
-    digest = hashlib.sha256(f"{kind}{CROP_RULE} {image_size} {held_out}\n".encode())
+    digest = hashlib.sha256(used.encode())
     for file in files:
         digest.update(f"{file.path}\0{file.size_bytes}\n".encode())
     return digest.hexdigest()

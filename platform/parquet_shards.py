@@ -110,7 +110,7 @@ def read_embeddings(rows: pa.Table, file: pa.NativeFile) -> list[bytes]:
     return found
 
 
-def require_captions(file: pa.NativeFile) -> int:
+def count_captioned(file: pa.NativeFile) -> int:
     """How many rows a shard has.
 
     Raises ValueError for one without captions.

@@ -48,12 +48,17 @@ def source_of(name: str) -> str:
 
 
 def import_transformers() -> Any:
-    declare_missing_operators()  # transformers imports torchvision
-    with torch.device("meta"):  # has PyTorch list its constructors before transformers, as it loads, replaces some:
-        torch.empty(0)  # it lists them once, and tensors of those missing would never again be on a given device
+    prepare_import()
     import transformers
 
     return transformers
+
+
+def prepare_import() -> None:
+    """To be called before transformers is imported, or what imports it."""
+    declare_missing_operators()  # of torchvision, which it imports
+    with torch.device("meta"):  # has PyTorch list its constructors before transformers, as it loads, replaces some:
+        torch.empty(0)  # it lists them once, and tensors of those missing would never again be on a given device
 
 
 def load(source: str, here: bool, kinds: Mapping[str, str], dtype: torch.dtype) -> nn.Module:

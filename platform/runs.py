@@ -65,7 +65,8 @@ def plan_run(config: Config, dataset: Dataset, sweep: str | None = None, variant
     config = fitted(config, dataset)
     train = {name: value for name, value in asdict(config.train).items() if name not in OUTSIDE_IDENTITY}
     train = {name: value for name, value in train.items() if name not in LATER or value is not None}
-    identity = flatten({"model": settings_of(config.model), "data": {"hash": dataset.hash}, "train": train})
+    data = {"hash": dataset.hash, **conditions_of(config.model).identity(dataset.train)}
+    identity = flatten({"model": settings_of(config.model), "data": data, "train": train})
     run_id = config.train.run or f"{sweep or 'train'}-{short_hash(identity)}"
     return Run(run_id, config, dataset, identity, sweep, variant)
 

@@ -24,8 +24,8 @@ from unlatent.platform.buckets import Sides
 from unlatent.platform.image_decoding import BROKEN, decode, decode_all, upright_sides
 from unlatent.platform.image_folder import (
     choose_held_out,
+    dataset_hash,
     describe_broken,
-    files_hash,
     listing_hash,
     read_index,
     reason_of,
@@ -170,7 +170,7 @@ def open_shards(
     files = list_shards(root, FORMATS[kind].SUFFIX)
     listed = listing_hash(f"{kind} ", root, files)
     index = read_index(store, listed) or save_index(store, listed, look_through(root, kind, files))
-    identity = index_hash(files_hash(f"{kind} ", files, image_size, held_out), index)
+    identity = index_hash(dataset_hash(f"{kind} ", files, image_size, held_out), index)
     classes = index.schema.metadata[CLASSES].decode().split("\n")
     labels = index["label"].to_numpy()
     names = [file.path for file in files]

@@ -19,7 +19,7 @@ from unlatent.platform.pretrained import import_transformers, is_folder, open_pr
 SETTING = "model.text.encoder"
 DECODERS = {"gemma2": "AutoModel"}  # read an instruction before the prompt
 ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel", "umt5": "UMT5EncoderModel"}
-REMEMBERED = 256  # texts of which what was read is kept
+REMEMBERED = 32  # texts of which what was read is kept: 2.8 MB each by Gemma 2 2B
 
 
 class TextEncoder(Protocol):

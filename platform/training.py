@@ -21,7 +21,7 @@ from unlatent.platform import checkpoints, progress, runs
 from unlatent.platform.batches import batches
 from unlatent.platform.checkpoint_writer import CheckpointWriter, Report, append_rows, moment_of, write
 from unlatent.platform.checkpoints import Checkpoint
-from unlatent.platform.conditions import conditions_of
+from unlatent.platform.conditions import conditions_of, examples
 from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.devices import device_name, local_device, mesh_of_all
@@ -106,6 +106,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
         runs.update(store, row, {**at_checkpoint(run.config, checkpoint), **runs.outcome(store, run)})
     if checkpoint and (worker.reports_at_once or learner.images_seen >= config.total_images):
         worker.report(checkpoint)  # it may have been cut off between that checkpoint and what was to be made of it
+    shown = examples(run.dataset, run.config.model, config.grid_samples)
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     order = split.order(config.seed, config.batch_size)
     source = batches(split, order, positions, crew.rank, crew.world, run.config.data.decoders, conditions)
@@ -131,7 +132,7 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
                     answer(store if leads else None, config, learner, log, feed, refused, rollbacks)
             if saves:
                 writer.settle()
-                moment = moment_of(run, learner, log) if sharded or leads else None
+                moment = moment_of(run, learner, log, shown) if sharded or leads else None
                 writer.start(partial(write, run, store, moment, feed, row, writers) if moment else nothing)
                 log.mark_saved(learner.images_seen)
             if saves and (ends or worker.reports_at_once):

@@ -121,3 +121,18 @@ def test_ray_data_brings_the_same_captions_in_the_same_order(make_text_run):
     for (images, text), (same_images, same_text) in zip(streamed, read(0), strict=True):
         assert images.equal(same_images)
         assert text.tokens.equal(same_text.tokens) and text.mask.equal(same_text.mask)
+
+
+def test_other_captions_of_the_same_pictures_are_another_run(make_run, tmp_path):
+    root = tmp_path / "pictures"
+    (root / "cat").mkdir(parents=True)
+    for number in range(10):
+        Image.new("RGB", (8, 8), (25 * number, 0, 0)).save(root / "cat" / f"{number}.png")
+        (root / "cat" / f"{number}.txt").write_text("a cat")
+    told = ["data=imagefolder", f"data.root={root}", "data.image_size=8", "model.patch_size=4"]
+    first, first_class = make_run(*told, *READING), make_run(*told)
+
+    (root / "cat" / "3.txt").write_text("a black cat")
+
+    assert make_run(*told, *READING).run_id != first.run_id
+    assert make_run(*told).run_id == first_class.run_id

@@ -5,6 +5,7 @@ import torch
 
 from unlatent.platform import checkpoints, progress, runs, tables
 from unlatent.platform.checkpoint_writer import CheckpointWriter, copied, moment_of
+from unlatent.platform.conditions import examples
 from unlatent.platform.devices import local_device
 from unlatent.platform.learner import make_learner, train_step
 from unlatent.platform.step_log import StepLog
@@ -88,7 +89,8 @@ def test_what_was_copied_stays_when_training_goes_on(make_run):
     images, labels = (torch.as_tensor(part) for part in (run.dataset.train.read(range(32)), torch.arange(32) % 10))
     train_step(run.config.train, learner, images, labels, 0, 0.1)
     learner.images_seen += 32
-    moment = moment_of(run, learner, StepLog(run.run_id, 0, local_device(), 1.0))
+    shown = examples(run.dataset, run.config.model, run.config.train.grid_samples)
+    moment = moment_of(run, learner, StepLog(run.run_id, 0, local_device(), 1.0), shown)
     before = copied({"weights": moment.weights, "state": moment.state})
 
     train_step(run.config.train, learner, images, labels, 0, 0.1)
