@@ -63,8 +63,9 @@ class TextConfig:
 class PixelTransformerConfig:
     """A PixelDiT. The defaults are the paper's XL on 256 x 256 ImageNet."""
 
-    image_size: int = 256
+    image_size: int = 256  # on a side, of pixels, or of latents
     channels: int = 3
+    autoencoder: str | None = None  # by folder, address or hub id: the network models its latents; None: pixels
     condition: str = "class"  # class, text
     classes: int = 1000  # one more label, equal to this, means no class; without effect on a text's network
     text: TextConfig = field(default_factory=TextConfig)  # without effect on a class's

@@ -21,6 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -31,15 +32,16 @@ from unlatent.platform.batches import batches
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import mix
 from unlatent.platform.datasets import Dataset
-from unlatent.platform.generation import to_floats
+from unlatent.platform.pixel_values import to_floats
 from unlatent.platform.provenance import provenance
 from unlatent.platform.store import Store
 
-FORMAT_VERSION = 1  # another one trains anew
+FORMAT_VERSION = 2  # another one trains anew
 FACTOR = 8
 WIDTHS = (1, 2, 4, 4)  # channels at each resolution, in multiples of the first
 GROUP_CHANNELS = 4  # that are normed together at the images' own resolution, as in Stable Diffusion's
 FIRST_LOG_VARIANCE = -6.0  # of the latent's distribution: at 0, noise would hide it from the decoder for long
+SCALED_BY, ENCODED_AT_ONCE = 1024, 64  # images from which the scale of latents is taken
 WEIGHT_DECAY, CLIP_NORM = 0.01, 1.0
 AT_LEAST = {"width": GROUP_CHANNELS, "blocks": 1, "latent_channels": 1, "total_images": 1, "batch_size": 1, "seed": 0}
 
@@ -223,10 +225,11 @@ def finish(
     dataset: Dataset,
     store: Store,
     folder: str,
-    network: nn.Module,
+    network: Any,
     went: dict[str, float],
 ) -> None:
     """Writes the autoencoder as diffusers does, and how it was trained; then no checkpoint is needed any more."""
+    network.register_to_config(scaling_factor=1 / latent_deviation(network, dataset))
     said = {
         "config": asdict(config),
         "data": {"name": dataset.name, "hash": dataset.hash, "images": len(dataset.train)},
@@ -236,10 +239,22 @@ def finish(
         "provenance": provenance(),
     }
     with tempfile.TemporaryDirectory() as written:
-        network.cpu().save_pretrained(written)  # type: ignore[operator]
+        network.cpu().save_pretrained(written)
         contents = {file.name: file.read_bytes() for file in sorted(Path(written).iterdir())}
     store.write_folder(f"{folder}/vae", contents | {"training.json": json.dumps(said, indent=2).encode()})
     store.delete(f"{folder}/checkpoints")
+
+
+@torch.inference_mode()
+def latent_deviation(network: Any, dataset: Dataset) -> float:
+    """Standard deviation of the latents of some images, evenly from those to train on."""
+    split, device = dataset.train, next(network.parameters()).device
+    chosen = np.unique(np.linspace(0, len(split) - 1, SCALED_BY).astype(np.int64))
+    latents = [
+        network.encode(to_floats(split.read(some).to(device)).expand(-1, 3, -1, -1)).latent_dist.mode()
+        for some in np.array_split(chosen, -(-len(chosen) // ENCODED_AT_ONCE))
+    ]
+    return float(torch.cat(latents).std())
 
 
 def training_gflops(config: AutoencoderConfig, image_size: int) -> float:

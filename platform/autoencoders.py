@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor, nn
 
-from unlatent.platform.generation import to_bytes, to_floats
+from unlatent.platform.pixel_values import to_bytes, to_floats
 from unlatent.platform.pretrained import names_a_hub_model, prepare_import
 from unlatent.platform.store import split_address
 
@@ -59,15 +59,33 @@ class Autoencoder:
                 f"{fitting} would do"
             )
 
+    @property
+    def scale(self) -> float:
+        """By which its latents, less `shift`, come to a variance of about 1."""
+        config: Any = self.network.config
+        return float(config.scaling_factor)
+
+    @property
+    def shift(self) -> float:
+        config: Any = self.network.config
+        return float(config.shift_factor or 0.0)
+
+    def encode(self, images: Tensor) -> Tensor:  # (B, 3, H, W) in [-1, 1] -> (B, channels, H/f, W/f)
+        """The mean of each latent's distribution, so the same for the same images."""
+        network: Any = self.network
+        return network.encode(images).latent_dist.mode()
+
+    def decode(self, latents: Tensor) -> Tensor:  # (B, channels, H/f, W/f) -> (B, 3, H, W)
+        network: Any = self.network
+        return network.decode(latents).sample
+
     @torch.inference_mode()
     def reconstruct(self, images: Tensor) -> Tensor:  # uint8 (N, 3, H, W) -> uint8 (N, 3, H, W)
-        """Encode, then decode: with the mean of each latent's distribution, so the same for the same images."""
-        network: Any = self.network
+        """Encode, then decode."""
         _, _, height, width = images.shape
         parts = []
         for some in images.split(max(1, PIXELS_AT_ONCE // (height * width))):
-            latents = network.encode(to_floats(some.to(self.device))).latent_dist.mode()  # (n, channels, H/f, W/f)
-            parts.append(to_bytes(network.decode(latents).sample).cpu())
+            parts.append(to_bytes(self.decode(self.encode(to_floats(some.to(self.device))))).cpu())
         return torch.cat(parts)
 
 
@@ -83,6 +101,12 @@ def open_autoencoder(name: str, device: torch.device, download: bool = False) ->
     settings = checked_settings(name, files[CONFIG])
     network = load(kind, name, files).to(device).eval().requires_grad_(False)
     return Autoencoder(name, hashlib.sha256(files[WEIGHTS]).hexdigest(), settings, network, device)
+
+
+def absolute(name: str) -> str:
+    """The name by which an autoencoder is found from any working folder."""
+    folder = Path(name).expanduser()
+    return str(folder.absolute()) if "://" not in name and folder.is_dir() else name
 
 
 def autoencoder_class() -> Any:

@@ -22,7 +22,7 @@ from unlatent.platform.checkpoints import Checkpoint, Weights
 from unlatent.platform.config import to_yaml
 from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew
-from unlatent.platform.generation import draw_noise, image_grid, to_bytes, to_png
+from unlatent.platform.generation import draw_noise, image_grid, to_png
 from unlatent.platform.learner import Learner
 from unlatent.platform.runs import Run
 from unlatent.platform.step_log import Logged, StepLog
@@ -102,7 +102,8 @@ def draw_samples(run: Run, learner: Learner, shown: Condition) -> Tensor:
     device = next(network.parameters()).device
     noise = draw_noise(range(count), config.channels, config.image_size).to(device)
     unconditional = repeat_last(learner.nothing, count - 1)
-    return to_bytes(sample(network, noise, to_device(shown, device), run.config.sampler, unconditional)).cpu()
+    drawn = sample(network, noise, to_device(shown, device), run.config.sampler, unconditional)
+    return learner.space.decode(drawn).cpu()
 
 
 def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any], crew: Crew = ALONE) -> Checkpoint:
@@ -146,7 +147,7 @@ def append_rows(store: Store, run_id: str, logged: Logged, feed: Feed, grid: byt
 
 
 def save_grid(run: Run, store: Store, moment: Moment) -> bytes:  # PNG
-    columns, scale = min(10, len(moment.samples)), max(1, 32 // run.config.model.image_size)
+    columns, scale = min(10, len(moment.samples)), max(1, 32 // run.config.data.image_size)
     grid = to_png(image_grid(moment.samples, columns=columns, scale=scale))
     store.write_bytes(f"artifacts/{run.run_id}/samples/{moment.images_seen:012d}.png", grid)
     return grid

@@ -24,6 +24,8 @@ from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.editing import EditConfig
 from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
+from unlatent.platform.autoencoder_training import AutoencoderConfig
+from unlatent.platform.autoencoders import absolute
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.datasets import BUILT_IN, DataConfig, bucket_step, buckets_of
 from unlatent.platform.evaluation import EvaluationConfig
@@ -47,6 +49,7 @@ class Config:
     train: TrainConfig = field(default_factory=TrainConfig)
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)  # to train one
     edit: EditConfig = field(default_factory=EditConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
@@ -54,12 +57,15 @@ class Config:
 
     def __post_init__(self) -> None:
         self.store = Store(self.store).root  # absolute at once: Ray's workers have another working folder
-        if self.model.image_size != self.data.image_size:
+        if self.model.autoencoder:
+            self.model = replace(self.model, autoencoder=absolute(self.model.autoencoder))
+        elif self.model.image_size != self.data.image_size:
             sizes = f"model.image_size={self.model.image_size} is not data.image_size={self.data.image_size}"
             raise ValueError(f"{sizes}; set data.image_size, which the model follows")
         if self.data.is_built_in:  # of other data sets they are known once they are opened
             images = BUILT_IN[self.data.kind]
-            self.model = replace(self.model, channels=images.CHANNELS, classes=len(images.CLASSES))
+            channels = images.CHANNELS if self.model.autoencoder is None else self.model.channels
+            self.model = replace(self.model, channels=channels, classes=len(images.CLASSES))
         if buckets_of(self.data) and bucket_step(self.data) % self.model.patch_size:
             raise ValueError(
                 f"model.patch_size={self.model.patch_size} does not divide data.bucket_step={bucket_step(self.data)}, "

@@ -179,12 +179,11 @@ def require_measurable(store: Store, dataset: Dataset, config: EvaluationConfig,
 
 
 def require_fit(model: LoadedModel, dataset: Dataset) -> None:
-    network = model.network.config
     if list(model.classes) != list(dataset.classes):
         raise ValueError(f"{model.checkpoint} draws other classes than those of data set {dataset.name!r}")
-    if (network.channels, network.image_size) != (dataset.channels, dataset.image_size):
+    if (model.colours, model.image_size) != (dataset.channels, dataset.image_size):
         raise ValueError(
-            f"{model.checkpoint} draws {network.channels} channels of {network.image_size} pixels a side, "
+            f"{model.checkpoint} draws {model.colours} channels of {model.image_size} pixels a side, "
             f"data set {dataset.name!r} has {dataset.channels} of {dataset.image_size}"
         )
 
@@ -313,8 +312,9 @@ def compare(evaluation: Evaluation, reference: ImageStatistics, drawn: Drawn) ->
         values["nearest_neighbour_held_out"] = metrics.nearest_neighbour(real, held_out)
     if len(drawn.statistics.predicted):
         values["class_agreement"] = metrics.class_agreement(drawn.statistics.predicted, drawn.labels)
-    network = evaluation.model.network.config
-    if 1 < network.patch_size < network.image_size:  # one pixel, or one patch, has no period
+    model = evaluation.model
+    period = model.network.config.patch_size * model.space.factor
+    if 1 < period < model.image_size:  # one pixel, or one patch, has no period
         power = reference.power, drawn.statistics.power
-        values["patch_period_energy"] = metrics.patch_period_energy(*power, network.patch_size)
+        values["patch_period_energy"] = metrics.patch_period_energy(*power, period)
     return {metric: value for metric, value in values.items() if not math.isnan(value)}

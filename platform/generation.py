@@ -18,6 +18,7 @@ from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
 from unlatent.platform.prompts import Prompt, Prompts
+from unlatent.platform.spaces import Space, open_space
 from unlatent.platform.store import Store, split_address
 from unlatent.platform.text_encoders import TextEncoder, open_text_encoder
 
@@ -34,6 +35,24 @@ class LoadedModel:
     checkpoint_hash: str
     images_seen: int
     weights: str  # ema or raw
+
+    @cached_property
+    def space(self) -> Space:
+        """What the network models of an image: its pixels, or latents.
+
+        Raises ValueError, in one line, where the autoencoder of these cannot be loaded.
+        """
+        return open_space(self.network.config, self.device)
+
+    @property
+    def image_size(self) -> int:
+        """Pixels on a side of its images."""
+        return self.network.config.image_size * self.space.factor
+
+    @property
+    def colours(self) -> int:
+        """Channels of its images."""
+        return 3 if self.network.config.autoencoder else self.network.config.channels
 
     @cached_property
     def encoder(self) -> TextEncoder | None:
@@ -117,17 +136,7 @@ def generate(
     config = model.network.config
     noise = draw_noise(seeds, config.channels, config.image_size).to(model.device)
     condition, unconditional = model.condition(prompts), model.unconditional(len(prompts))
-    return to_bytes(sample(model.network, noise, condition, settings, unconditional)).cpu()
-
-
-def to_bytes(images: Tensor) -> Tensor:
-    """Float images in [-1, 1] as uint8."""
-    return ((images + 1) * 127.5 + 0.5).clamp(0, 255).to(torch.uint8)
-
-
-def to_floats(pixels: Tensor) -> Tensor:
-    """uint8 images as floats in [-1, 1], which `to_bytes` turns back into the same."""
-    return pixels.to(torch.float32) / 127.5 - 1
+    return model.space.decode(sample(model.network, noise, condition, settings, unconditional)).cpu()
 
 
 def to_image(pixels: Tensor) -> Image.Image:

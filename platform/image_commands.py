@@ -79,8 +79,7 @@ def edit(
 
     config = compose_config(overrides or [])
     model = chosen_model(config, checkpoint)
-    network = model.network.config
-    pixels, holes = read_picture(image.read_bytes(), str(image), network.image_size, network.channels)
+    pixels, holes = read_picture(image.read_bytes(), str(image), model.image_size, model.colours)
     order = Edit(
         image=pixels,
         source=None if source is None else model.prompts.read(source),
@@ -88,7 +87,7 @@ def edit(
         seeds=[seed],
         config=config.edit,
         sampler=sampler_for(model, config, overrides),
-        mask=holes if mask is None else read_mask(mask.read_bytes(), str(mask), network.image_size),
+        mask=holes if mask is None else read_mask(mask.read_bytes(), str(mask), model.image_size),
         keep_background=keep_background,
     )
     [edited] = carry_out(model, [order], config.serve.max_rows)

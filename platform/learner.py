@@ -22,8 +22,8 @@ from unlatent.platform.averages import Averages
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import mix
 from unlatent.platform.filling import fill, numbers_for, put_moments, put_part
-from unlatent.platform.generation import to_floats
 from unlatent.platform.optimization import TrainConfig, clip_norm, make_optimizer
+from unlatent.platform.spaces import Space, open_space
 from unlatent.platform.spikes import NormGauge
 from unlatent.platform.store import Store
 from unlatent.platform.teachers import open_teacher
@@ -46,6 +46,7 @@ class Learner:
     projector: Projector | None
     gauge: NormGauge
     nothing: Condition  # of no class, or no text: of one image
+    space: Space
     images_seen: int = 0
     step: int = 0  # of the optimizer, those not taken among them
     skipped: int = 0  # of those, steps that were not taken
@@ -107,15 +108,17 @@ def make_learner(
         network.compile() if mesh is None else network.compile_blocks()
     gauge = NormGauge(config.spikes.factor, device)
     nothing = to_device(network.unconditional(1) if nothing is None else nothing, device)
+    space = open_space(shape, device)
     if not config.alignment.active:
         optimizer = make_optimizer(config, network.parameters())
-        return Learner(network, network, averages, optimizer, None, None, gauge, nothing)
+        return Learner(network, network, averages, optimizer, None, None, gauge, nothing, space)
     teacher = open_aligned_teacher(config, device)
     projector = Projector(shape.width, config.alignment.hidden_width or shape.width, teacher.width)
     place(projector, device, mesh)
     parameters = chain(network.parameters(), projector.parameters())
     model = AlignedNetwork(network, projector, config.alignment.block)
-    return Learner(network, model, averages, make_optimizer(config, parameters), teacher, projector, gauge, nothing)
+    optimizer = make_optimizer(config, parameters)
+    return Learner(network, model, averages, optimizer, teacher, projector, gauge, nothing, space)
 
 
 def place(module: PixelTransformer | Projector, device: torch.device, mesh: "DeviceMesh | None") -> None:
@@ -140,13 +143,14 @@ def train_step(
     """One optimizer step on this worker's share of a batch: uint8 (B, C, H, W), and what each is to show."""
     device = images.device
     generator = torch.Generator(device).manual_seed(mix(config.seed, learner.images_seen, rank))
-    data = to_floats(images)  # (B, C, H, W)
-    noise = torch.randn(data.shape, generator=generator, device=device)
-    t = flow.sample_times(len(data), generator, config.shift, config.time_mean, config.time_std)
-    dropped = torch.rand(len(data), generator=generator, device=device) < config.label_drop
+    shape = (len(images), *learner.space.shape(images.shape[1:]))
+    noise = torch.randn(shape, generator=generator, device=device)  # (B, C, H, W)
+    t = flow.sample_times(len(images), generator, config.shift, config.time_mean, config.time_std)
+    dropped = torch.rand(len(images), generator=generator, device=device) < config.label_drop
     condition = replaced(condition, dropped, learner.nothing)
     if config.flip:
-        data = mirrored(data, generator)
+        images = mirrored(images, generator)
+    data = learner.space.encode(images)
 
     for group in learner.optimizer.param_groups:
         group["lr"] = rate
@@ -159,10 +163,10 @@ def train_step(
     return Losses(flow_loss, grad_norm, refused, alignment)
 
 
-def mirrored(data: Tensor, generator: torch.Generator) -> Tensor:  # (B, C, H, W)
+def mirrored(images: Tensor, generator: torch.Generator) -> Tensor:  # (B, C, H, W)
     """Each image left to right, with probability ½."""
-    chosen = torch.rand(len(data), generator=generator, device=data.device) < 0.5
-    return torch.where(chosen[:, None, None, None], data.flip(3), data)
+    chosen = torch.rand(len(images), generator=generator, device=images.device) < 0.5
+    return torch.where(chosen[:, None, None, None], images.flip(3), images)
 
 
 def add_gradients(

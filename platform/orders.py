@@ -16,7 +16,7 @@ from unlatent.models.engine import Engine, Job
 from unlatent.models.queries import Trajectory
 from unlatent.models.samplers import Point, SamplerConfig, draw
 from unlatent.platform.data_order import mix
-from unlatent.platform.generation import LoadedModel, draw_noise, to_bytes, to_floats
+from unlatent.platform.generation import LoadedModel, draw_noise
 from unlatent.platform.prompts import Prompt
 
 EDITS = 1  # the stream of noise that edits draw from: the noise that made an image would break its edit
@@ -60,7 +60,7 @@ class Generation:
         noise = draw_noise([seed], config.channels, config.image_size).to(model.device)
         away = model.unconditional(1) if self.avoided is None else model.condition([self.avoided])
         image = yield from draw(noise, model.condition([self.prompt]), self.settings, away, on_step)
-        return pixels_of(image)
+        return pixels_of(model, image)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +73,7 @@ class Edit:
     seeds: list[int]
     config: EditConfig
     sampler: SamplerConfig
-    mask: Tensor | None = None  # bool (1, H, W): where it is false, every pixel stays what it is
+    mask: Tensor | None = None  # bool (1, H, W): where it is false, all stays what it is
     keep_background: bool = False  # the same with a mask that is found where the edit changed much
     partial_images: int = 0
 
@@ -104,12 +104,12 @@ class Edit:
             unconditional=nothing,
             config=self.config,
             sampler=self.sampler,
-            mask=None if self.mask is None else self.mask[None].to(model.device, torch.float32),
+            mask=None if self.mask is None else model.space.mask(self.mask[None]).to(model.device, torch.float32),
         )
 
     def trajectory(self, model: LoadedModel, seed: int, on_step: OnStep | None) -> Trajectory:
         generator = torch.Generator().manual_seed(mix(seed, 0, EDITS))
-        image = to_floats(self.image[None]).to(model.device)
+        image = model.space.encode(self.image[None].to(model.device))
 
         def fresh_noise() -> Tensor:
             return torch.randn(image.shape, generator=generator).to(model.device)
@@ -117,7 +117,7 @@ class Edit:
         edited = yield from editing.edit(image, self.task(model), fresh_noise, on_step)
         if self.keep_background:
             edited = kept_outside(changed_region(image, edited), image, edited)
-        return pixels_of(edited)
+        return pixels_of(model, edited)
 
 
 Order = Generation | Edit
@@ -143,6 +143,6 @@ def carry_out(model: LoadedModel, orders: Sequence[Order], max_rows: int) -> lis
     return [job.result for job in jobs]
 
 
-def pixels_of(image: Tensor) -> Tensor:  # (1, C, H, W) in [-1, 1] -> (C, H, W)
+def pixels_of(model: LoadedModel, image: Tensor) -> Tensor:  # what the network models (1, c, h, w) -> (C, H, W)
     """One image as uint8, on the CPU."""
-    return to_bytes(image)[0].cpu()
+    return model.space.decode(image)[0].cpu()

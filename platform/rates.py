@@ -16,11 +16,10 @@ from unlatent.models import cost
 from unlatent.models.condition import TOKEN_BYTES, Condition, Text, rows_of, to_device
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.precision import autocast
-from unlatent.platform import cluster, placement, tables
+from unlatent.platform import cluster, placement, spaces, tables
 from unlatent.platform.config import Config
 from unlatent.platform.config_columns import knobs
 from unlatent.platform.devices import device_name, local_device, memory_bytes
-from unlatent.platform.generation import to_floats
 from unlatent.platform.learner import make_learner, train_step
 from unlatent.platform.optimization import learning_rate
 from unlatent.platform.provenance import now, provenance
@@ -101,12 +100,14 @@ def measure(config: Config) -> list[dict[str, Any]]:
     torch.set_float32_matmul_precision("high")
     share = config.train.batch_size // config.cluster.workers
     generator = torch.Generator().manual_seed(config.train.seed)
-    shape = (share, config.model.channels, config.model.image_size, config.model.image_size)
+    channels = 3 if config.model.autoencoder else config.model.channels
+    model = spaces.fitted(config.model, channels, config.data.image_size)
+    shape = (share, channels, config.data.image_size, config.data.image_size)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(device)
-    condition = to_device(random_condition(config.model, share, generator), device)
-    learner = make_learner(config.model, config.train, device, nothing=rows_of(condition, slice(1)))
+    condition = to_device(random_condition(model, share, generator), device)
+    learner = make_learner(model, config.train, device, nothing=rows_of(condition, slice(1)))
     part = share // config.train.accumulate
-    noisy, t = to_floats(images[:part]), torch.full((part,), 0.5, device=device)
+    noisy, t = learner.space.encode(images[:part]), torch.full((part,), 0.5, device=device)
 
     def train() -> None:
         train_step(config.train, learner, images, condition, 0, learning_rate(config.train, 0)).flow.item()  # waits
@@ -124,14 +125,14 @@ def measure(config: Config) -> list[dict[str, Any]]:
             "device": device_name(device),
             "precision": precision,
             "batch_size": images,
-            "forward_gflops": cost.forward_gflops(config.model),
+            "forward_gflops": cost.forward_gflops(model),
             "images_per_s": images / seconds,
             "gflops_per_s": images * gflops_each / seconds,
             "memory_bytes": memory_bytes(device),
             "measured_at": now(),
         }
 
-    training_gflops, forward_gflops = cost.training_gflops(config.model), cost.forward_gflops(config.model)
+    training_gflops, forward_gflops = cost.training_gflops(model), cost.forward_gflops(model)
     return [
         row("training", config.train.precision, share, training_gflops, seconds_each(train)),
         row("drawing", config.sampler.precision, part, forward_gflops, seconds_each(draw)),

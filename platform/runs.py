@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import pyarrow.compute as pc
+import torch
 
 from unlatent.models.config import PixelTransformerConfig
-from unlatent.platform import checkpoints, tables
+from unlatent.platform import checkpoints, spaces, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.conditions import conditions_of
 from unlatent.platform.config import Config, to_yaml
@@ -76,17 +77,26 @@ def fitted(config: Config, dataset: Dataset) -> Config:
 
     Raises ValueError where no such network can be.
     """
-    model = replace(
-        config.model, image_size=dataset.image_size, channels=dataset.channels, classes=len(dataset.classes)
-    )
+    model = spaces.fitted(config.model, dataset.channels, dataset.image_size)
+    model = replace(model, classes=len(dataset.classes))
+    if model.autoencoder and dataset.train.buckets:
+        raise ValueError("model.autoencoder goes with square images; data.max_aspect_ratio=1 would do")
+    if model.autoencoder and config.train.alignment.active:
+        raise ValueError("train.alignment.teacher looks at pixels, and model.autoencoder leaves none; null would do")
     conditions_of(model).require_fit(dataset.train)
     config.train.alignment.require_block(model.patch_depth)
     return replace(config, model=model)
 
 
 def settings_of(model: PixelTransformerConfig) -> dict[str, Any]:
-    """Those that a run's name follows from: what encodes its texts is none of a class's network."""
+    """Those that a run's name follows from: what encodes its texts is none of a class's network.
+
+    An autoencoder is known by its weights, wherever they lie. A network of pixels has the name that it always had.
+    """
     settings = asdict(model)
+    settings["autoencoder"] = spaces.open_space(model, torch.device("cpu")).identity
+    if settings["autoencoder"] is None:
+        del settings["autoencoder"]
     if model.condition == "class":
         for name in ("encoder", "instruction"):
             del settings["text"][name]

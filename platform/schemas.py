@@ -27,8 +27,9 @@ PROVENANCE: Columns = {
 }
 
 KNOBS: Columns = {
-    "image_size": (WHOLE, "pixels on a side"),
-    "channels": (WHOLE, "1 grey, 3 colour"),
+    "image_size": (WHOLE, "of what is modelled, on a side: pixels, or latents"),
+    "channels": (WHOLE, "1 grey, 3 colour, or those of the latents"),
+    "autoencoder": (TEXT, "where the one lies whose latents are modelled; null for pixels"),
     "condition": (TEXT, "class or text"),
     "classes": (WHOLE, "number of classes"),
     "text_width": (WHOLE, "E, width of a text encoder's tokens; null for classes"),

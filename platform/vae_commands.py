@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from unlatent.platform import display
+from unlatent.platform.commands import Overrides
 
 if TYPE_CHECKING:
     from unlatent.platform.features import Extractor
@@ -51,6 +52,30 @@ def vae_tax(
     subject = Subject(images=chosen, autoencoder=autoencoder, measured=measured, inception_missing=inception_missing)
     display.show_table(write_report(Store(out), subject), f"{len(chosen):,} images at {image_size}x{image_size}")
     display.say(f"report: {out}/report.html")
+
+
+@commands.command(
+    epilog="unlatent train-autoencoder data=photographs data.image_size=64 autoencoder.width=16 "
+    "autoencoder.total_images=32000"
+)
+def train_autoencoder(overrides: Overrides = None) -> None:
+    """Train a small autoencoder on a data set; the same command goes on where it was cut off.
+
+    What it prints last is its address, for --vae of `vae-tax` and for model.autoencoder.
+    """
+    from unlatent.platform import autoencoder_training
+    from unlatent.platform.config import compose_config
+    from unlatent.platform.datasets import open_dataset
+    from unlatent.platform.devices import local_device
+    from unlatent.platform.store import Store
+
+    config = compose_config(overrides or [])
+    store = Store(config.store)
+    dataset = open_dataset(config.data, store)
+    with display.counting("images") as on_images:
+        address = autoencoder_training.train_autoencoder(config.autoencoder, dataset, store, local_device(), on_images)
+    display.say(f"autoencoder of {dataset.name}: {address}")
+    display.say(f"next: unlatent vae-tax --images DIR --vae {address}")
 
 
 def find_inception(download: bool) -> "tuple[Extractor | None, str]":

@@ -32,6 +32,8 @@ class ModelCard:
     images_seen: int
     classes: list[str]
     network: PixelTransformerConfig
+    image_size: int  # pixels on a side
+    colours: int  # channels of an image
     sampler: SamplerConfig  # for what a request leaves open
     edit: EditConfig  # the same of an edit
     metrics: list[dict[str, Any]]  # rows of `evaluations`, each with what its value depends on
@@ -44,7 +46,7 @@ class ModelCard:
 
     @property
     def size(self) -> str:
-        return f"{self.network.image_size}x{self.network.image_size}"
+        return f"{self.image_size}x{self.image_size}"
 
     def to_json(self) -> dict[str, Any]:
         """OpenAI's fields of a model, then ours."""
@@ -79,6 +81,8 @@ def model_card(model: LoadedModel, store: Store, edit: EditConfig | None = None)
         images_seen=model.images_seen,
         classes=model.classes,
         network=model.network.config,
+        image_size=model.image_size,
+        colours=model.colours,
         sampler=model.sampler,
         edit=edit or EditConfig(),
         metrics=metrics_of(model, store),

@@ -43,7 +43,7 @@ class Errand:
     """One image of an order, from the engine to who waits for it."""
 
     def __init__(self, model: LoadedModel, order: Order, index: int, hand_over: HandOver) -> None:
-        self.index, self.hand_over = index, hand_over
+        self.model, self.index, self.hand_over = model, index, hand_over
         self.partials = {step: number for number, step in enumerate(partial_steps(order))}
         self.steps = order.steps[-1] if order.steps else 0
         self.job = order.job(model, index, self.on_step)
@@ -51,7 +51,7 @@ class Errand:
 
     def on_step(self, done: int, point: Point) -> None:
         if done in self.partials:
-            self.hand_over(Picture(self.index, pixels_of(point.data), done, self.partials[done]))
+            self.hand_over(Picture(self.index, pixels_of(self.model, point.data), done, self.partials[done]))
 
     def end(self) -> None:
         if self.job.error:

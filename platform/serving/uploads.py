@@ -16,13 +16,13 @@ Read = TypeVar("Read")
 
 async def read_image(file: UploadFile, card: ModelCard) -> tuple[Tensor, Tensor | None]:
     """Its pixels, uint8 (C, H, W), and where it is transparent, bool (1, H, W), if it is anywhere. Raises Refusal."""
-    side, channels = card.network.image_size, card.network.channels
+    side, channels = card.image_size, card.colours
     return await read(file, "image", lambda content: pictures.read_picture(content, "image", side, channels))
 
 
 async def read_mask(file: UploadFile, card: ModelCard) -> Tensor:
     """Where a mask is transparent, bool (1, H, W). Raises Refusal."""
-    side = card.network.image_size
+    side = card.image_size
     return await read(file, "mask", lambda content: pictures.read_mask(content, "mask", side))
 
 

@@ -4,7 +4,8 @@ import torch
 
 import unlatent
 from unlatent.platform import checkpoints, runs
-from unlatent.platform.generation import draw_noise, generate, image_grid, to_bytes
+from unlatent.platform.generation import draw_noise, generate, image_grid
+from unlatent.platform.pixel_values import to_bytes
 from unlatent.platform.prompts import class_index
 from unlatent.platform.training import Worker, train
 
