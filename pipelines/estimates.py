@@ -1,10 +1,11 @@
 """What a pipeline has to compute, and how long that takes at the rates that its store knows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from unlatent.models import cost
 from unlatent.pipelines.definition import Step
 from unlatent.pipelines.execution import Execution
+from unlatent.platform import spaces
 from unlatent.platform.config import Config
 from unlatent.platform.display import say
 from unlatent.platform.placement import trial_need
@@ -63,6 +64,9 @@ def work_of(execution: Execution, step: Step) -> list[Work]:
     config = execution.config_of(step)
     if step.run == "train":
         return [training(config, config.cluster.gpus_per_worker > 0)]
+    if step.run == "train_on_latents" and config.model.autoencoder:  # else it waits for one
+        model = spaces.fitted(config.model, spaces.LATENTS_OF, config.data.image_size)
+        return [training(replace(config, model=model), config.cluster.gpus_per_worker > 0)]
     if step.run == "evaluate":
         return [drawing(config)]
     if step.run == "sweep" and step.sweep:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import httpx
 
+from unlatent.models import cost
 from unlatent.pipelines.records import Outputs, Rows
-from unlatent.platform import checkpoints, classifier
+from unlatent.platform import autoencoder_training, checkpoints, classifier, datasets, runs, spaces
 from unlatent.platform.config import Config, compose_config, load_sweep
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.devices import local_device
-from unlatent.platform.display import as_lines, say, show_table
+from unlatent.platform.display import as_lines, counting, say, show_table
 from unlatent.platform.evaluation import evaluate_checkpoint, prepare_extractor
 from unlatent.platform.generation import load_model
 from unlatent.platform.placement import trial_need
@@ -88,7 +89,9 @@ def train(context: Context) -> Outputs:
     run_id = train_on_ray(compose_config(context.overrides))
     checkpoint = last_checkpoint(context.store, run_id)
     rows = (Rows("runs", "run_id", run_id, ("status", "checkpoint_hash")),)
-    return Outputs({"run_id": run_id, "checkpoint": checkpoint.path}, files_of(context.store, checkpoint.path), rows)
+    gflops = runs.find(context.store, run_id)["training_gflops"]
+    values = {"run_id": run_id, "checkpoint": checkpoint.path, "training_gflops": str(gflops)}
+    return Outputs(values, files_of(context.store, checkpoint.path), rows)
 
 
 def with_winner(settings: list[str], inputs: dict[str, dict[str, str]]) -> list[str]:
@@ -99,6 +102,42 @@ def with_winner(settings: list[str], inputs: dict[str, dict[str, str]]) -> list[
     found = [values["winner"] for values in inputs.values() if "winner" in values]
     winner = json.loads(found[0]) if found else {"shared": [], "knobs": []}
     return [*winner["shared"], *settings, *winner["knobs"]]
+
+
+def draw_scenes(context: Context) -> Outputs:
+    """Draws the scenes that the config describes, where they are not there yet."""
+    scenes = datasets.draw_scenes(context.config.data, context.store)
+    folder = scenes.root.removeprefix(context.store.root).strip("/")
+    files = tuple(f"{folder}/{file.path}" for file in scenes.walk())
+    asked = context.config.data.scenes
+    say(f"{asked.images:,} scenes and {asked.pairs:,} held-out pairs: {scenes.root}")
+    return Outputs({"scenes": folder}, files)
+
+
+def train_autoencoder(context: Context) -> Outputs:
+    """Trains a small autoencoder on the data set's images."""
+    config, store = context.config, context.store
+    dataset = open_dataset(config.data, store)
+    with counting("images") as on_images:
+        path = autoencoder_training.train_autoencoder(config.autoencoder, dataset, store, local_device(), on_images)
+    say(f"autoencoder of {dataset.name}: {store.uri(path)}")
+    return Outputs({"autoencoder": store.uri(path)}, files_of(store, path))
+
+
+def on_latents(settings: list[str], inputs: dict[str, dict[str, str]]) -> list[str]:
+    """A step's settings, for latents of an autoencoder among its inputs, and for as much training as a run there had.
+
+    What the autoencoder's own training took, and encoding images, is not counted.
+    """
+    given = {name: value for values in inputs.values() for name, value in values.items()}
+    if not given:
+        return settings
+    modelled = [*settings, f"model.autoencoder={given['autoencoder']}"]
+    config = compose_config(modelled)
+    batch = config.train.batch_size
+    network = spaces.fitted(config.model, spaces.LATENTS_OF, config.data.image_size)
+    batches = round(float(given["training_gflops"]) / cost.training_gflops(network) / batch)
+    return [*modelled, f"train.total_images={max(1, batches) * batch}"]
 
 
 def evaluate(context: Context) -> Outputs:
@@ -227,7 +266,20 @@ ACTIONS = {
         call=train,
         reads=NETWORK,
         settings=with_winner,
-        gives=("run_id", "checkpoint"),
+        gives=("run_id", "checkpoint", "training_gflops"),
+        resources=training_resources,
+        on_ray=True,
+    ),
+    "draw_scenes": Action(call=draw_scenes, reads=("data",), gives=("scenes",)),
+    "train_autoencoder": Action(
+        call=train_autoencoder, reads=("data", "autoencoder"), gives=("autoencoder",), in_torch=True
+    ),
+    "train_on_latents": Action(
+        call=train,
+        reads=NETWORK,
+        settings=on_latents,
+        takes=("autoencoder", "training_gflops"),
+        gives=("run_id", "checkpoint", "training_gflops"),
         resources=training_resources,
         on_ray=True,
     ),

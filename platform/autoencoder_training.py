@@ -94,7 +94,7 @@ def train_autoencoder(
     device: torch.device,
     on_images: Callable[[int, int], None] = lambda seen, total: None,
 ) -> str:
-    """Trains on the data set's training split; returns where the autoencoder is, for `open_autoencoder`.
+    """Trains on the data set's training split; returns where in the store the autoencoder is.
 
     The same call goes on where an earlier one was cut off, comes to the same weights on the same machine, and returns
     at once when all is done. Of several processes that make it, one trains and the others wait, on a local store.
@@ -107,7 +107,7 @@ def train_autoencoder(
         if not store.exists(f"{folder}/vae/training.json"):
             finish(config, dataset, store, folder, *train(config, dataset, store, folder, device, on_images))
     on_images(config.total_images, config.total_images)
-    return store.uri(f"{folder}/vae")
+    return f"{folder}/vae"
 
 
 def require_sides(dataset: Dataset) -> None:

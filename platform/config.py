@@ -133,7 +133,7 @@ def set_value(composed: DictConfig, override: Override) -> None:
 def quoted(override: str) -> str:
     """The override as Hydra's grammar wants it, which has no `=` or `&` in a bare value: an address may."""
     key, _, value = override.partition("=")
-    if key not in ("store", "data.root") or value in ("null", "") or value.startswith(("'", '"')):
+    if key not in ("store", "data.root", "model.autoencoder") or value in ("null", "") or value.startswith(("'", '"')):
         return override
     return "{}='{}'".format(key, value.replace("'", "\\'"))
 

@@ -1,7 +1,8 @@
 """The images to learn from, whatever they come from: built-in ones, a folder of pictures, or shards."""
 
 import hashlib
-from dataclasses import dataclass, field
+import os
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +15,32 @@ from unlatent.platform.buckets import Buckets, Sides, nearest, sides_of_buckets
 from unlatent.platform.image_decoding import LONGEST_STRIP
 from unlatent.platform.image_folder import FolderPixels, listing_hash, open_folder
 from unlatent.platform.image_split import ArrayPixels, ImageSplit
+from unlatent.platform.scenes import ScenePlan, write_scenes
 from unlatent.platform.shards import FORMATS, open_shards
 from unlatent.platform.store import Store
 
 BUILT_IN = {"digits": digits, "photographs": photographs}  # modules that say what they hold, and load it
-KINDS = (*BUILT_IN, "imagefolder", *FORMATS)
+KINDS = (*BUILT_IN, "scenes", "imagefolder", *FORMATS)
 ON_BROKEN = ("refuse", "skip")
 
 
 @dataclass(kw_only=True)
+class ScenesConfig:
+    images: int = 20_000  # to train on, or to hold out from that
+    pairs: int = 200  # held-out scenes, each with the same scene edited
+    seed: int = 0  # of all that is drawn
+
+
+@dataclass(kw_only=True)
 class DataConfig:
-    kind: str = "digits"  # digits, photographs, imagefolder, parquet or webdataset
+    kind: str = "digits"  # digits, photographs, scenes, imagefolder, parquet or webdataset
     root: str | None = None  # the folder of pictures or shards, made absolute; or an object store's address
     image_size: int = 8  # pixels on a side
     broken: str = "refuse"  # what to do about files that are no readable pictures: refuse or skip
     max_aspect_ratio: float = 1.0  # 1: all images are cropped to squares; above: to buckets of up to this proportion
     bucket_step: int | None = None  # pixels that the sides of buckets are multiples of; None: an eighth of image_size
     held_out: float = 0.1  # share that is never trained on, 0 for none; of built-in images it is a fifth
+    scenes: ScenesConfig = field(default_factory=ScenesConfig)  # without effect on other kinds
     workers: int | None = None  # of Ray Data that decode for each training worker; 0: it does so itself; None: as fits
 
     def __post_init__(self) -> None:
@@ -41,7 +51,9 @@ class DataConfig:
             raise ValueError(f"data.image_size={self.image_size} is not a size; 1 or more would do")
         if self.is_built_in:
             BUILT_IN[self.kind].require_image_size(self.image_size)
-        if not self.is_built_in and not self.root:
+        if self.kind == "scenes":
+            scene_plan(self)
+        elif not self.is_built_in and not self.root:
             raise ValueError(f"data.root is not set; data.kind={self.kind} needs the folder of pictures or shards")
         if not 0 <= self.held_out < 1:
             raise ValueError(f"data.held_out={self.held_out} is not in 0 … 1 (1 excluded); 0.1 would do")
@@ -109,6 +121,8 @@ def open_dataset(config: DataConfig, store: Store) -> Dataset:
     """
     if config.is_built_in:
         return open_built_in(config)
+    if config.kind == "scenes":
+        return open_scenes(config, store)
     return open_image_folder(config, store) if config.kind == "imagefolder" else open_sharded(config, store)
 
 
@@ -119,6 +133,8 @@ def listing(config: DataConfig) -> str:
     """
     if config.is_built_in:
         return open_built_in(config).hash
+    if config.kind == "scenes":
+        return scene_plan(config).hash
     root = open_root(config)
     return listing_hash(config.kind, root, root.walk() if root.kind("") == fs.FileType.Directory else ())
 
@@ -180,6 +196,31 @@ def open_sharded(config: DataConfig, store: Store) -> Dataset:
         held_out=split(shards.held_out),
         skipped=shards.broken,
     )
+
+
+def open_scenes(config: DataConfig, store: Store) -> Dataset:
+    """Scenes that lie in the store; they are drawn when they are first asked for."""
+    shards = replace(config, kind="parquet", root=draw_scenes(config, store).uri("images"))
+    return replace(open_sharded(shards, store), name="scenes")
+
+
+def draw_scenes(config: DataConfig, store: Store) -> Store:
+    """The folder of a config's scenes, with what is missing of them drawn by a process for each CPU."""
+    planned = scene_plan(config)
+    folder = f"artifacts/scenes/{planned.hash}"
+    with store.lock(f"{folder}.lock"):
+        scenes = Store(store.uri(folder))
+        write_scenes(planned, scenes, len(os.sched_getaffinity(0)))
+    return scenes
+
+
+def scene_plan(config: DataConfig) -> ScenePlan:
+    """Raises ValueError for scenes that cannot be drawn."""
+    asked = config.scenes
+    try:
+        return ScenePlan(images=asked.images, pairs=asked.pairs, seed=asked.seed, image_size=config.image_size)
+    except ValueError as error:
+        raise ValueError(f"data.{error}") from None
 
 
 def choose_buckets(config: DataConfig, sides: NDArray[np.int64]) -> Buckets | None:  # (N, 2)

@@ -19,9 +19,10 @@ from torch import Tensor
 
 from unlatent.models.condition import Condition, Text
 from unlatent.models.config import TextConfig
-from unlatent.platform import parquet_shards, preparing
+from unlatent.platform import parquet_shards
 from unlatent.platform.data_order import Indices
 from unlatent.platform.image_split import ImageSplit
+from unlatent.platform.shard_folder import PLAN, begin
 from unlatent.platform.shards import ShardPixels, list_shards
 from unlatent.platform.store import Store
 from unlatent.platform.text_encoders import PretrainedEncoder, read_instruction
@@ -43,12 +44,12 @@ class EmbeddedCaptions:
     def require_fit(self, split: ImageSplit) -> None:
         """Raises ValueError for captions that are not embedded, or not as the network reads them."""
         root = root_of(split)
-        if not root or not root.exists(preparing.PLAN) or not root.exists(NOTHING):
+        if not root or not root.exists(PLAN) or not root.exists(NOTHING):
             said = f"model.text.encoder={self.text.encoder} needs captions that it has embedded"
             raise ValueError(
                 f"{said}; `unlatent data embed` does that, or model.text.encoder=bytes reads them as they are"
             )
-        embedded = json.loads(root.read_bytes(preparing.PLAN))
+        embedded = json.loads(root.read_bytes(PLAN))
         for name, wanted in settings_of(self.text).items():
             if embedded[name] != wanted:
                 raise ValueError(f"{root.root} holds captions embedded with {name}={embedded[name]}, not {wanted}")
@@ -100,7 +101,7 @@ def embed(
     if text.learned:
         raise ValueError(f"model.text.encoder={text.encoder} reads captions as they are; a Gemma 2 or a T5 embeds them")
     encoder = PretrainedEncoder(text, device)
-    preparing.begin(out, {"source": source.root, **settings_of(text)})
+    begin(out, {"source": source.root, **settings_of(text)})
     out.write_bytes(NOTHING, stored(encoder, [""])[0])
     for number, shard in enumerate(shards, start=1):
         if not out.exists(shard.path):

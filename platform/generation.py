@@ -18,7 +18,7 @@ from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
 from unlatent.platform.prompts import Prompt, Prompts
-from unlatent.platform.spaces import Space, open_space
+from unlatent.platform.spaces import LATENTS_OF, Space, open_space
 from unlatent.platform.store import Store, split_address
 from unlatent.platform.text_encoders import TextEncoder, open_text_encoder
 
@@ -52,7 +52,7 @@ class LoadedModel:
     @property
     def colours(self) -> int:
         """Channels of its images."""
-        return 3 if self.network.config.autoencoder else self.network.config.channels
+        return LATENTS_OF if self.network.config.autoencoder else self.network.config.channels
 
     @cached_property
     def encoder(self) -> TextEncoder | None:

@@ -5,15 +5,12 @@ same command goes on after a kill.
 """
 
 import io
-import json
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from unlatent.platform.buckets import Sides
 from unlatent.platform.data_order import Indices
@@ -21,10 +18,9 @@ from unlatent.platform.datasets import Dataset
 from unlatent.platform.generation import to_png
 from unlatent.platform.image_decoding import BROKEN, centre_crop, open_upright
 from unlatent.platform.image_folder import reason_of
+from unlatent.platform.shard_folder import IMAGE, begin, shard_names, to_shard
 from unlatent.platform.store import Store
 
-PLAN = "prepared.json"
-ROW_GROUP = 64  # images, which training reads at once
 FORMAT_VERSION = 1
 
 
@@ -61,34 +57,6 @@ def prepare(dataset: Dataset, planned: Preparation, out: Store, on_images: Calla
         on_images(min(first + planned.shard_images, planned.images), planned.images)
 
 
-def begin(out: Store, settings: dict[str, Any]) -> None:
-    """Says in a folder what it is to hold: all that decides what is written.
-
-    Raises ValueError unless it is empty, or holds a part of just this.
-    """
-    refuse_other_content(out, settings)
-    out.write_bytes(PLAN, json.dumps(settings, indent=2).encode())
-
-
-def refuse_other_content(out: Store, settings: dict[str, Any]) -> None:
-    """Raises ValueError unless a folder is empty, or holds a part of what these settings lead to."""
-    if not out.exists(PLAN):
-        if held := out.list(""):
-            raise ValueError(f"{out.root} is not empty: it holds {held[0]}; a new folder would do")
-        return
-    before = json.loads(out.read_bytes(PLAN))
-    for name, now in settings.items():
-        if before.get(name) != now:
-            raise ValueError(
-                f"{out.root} was prepared with {name}={before.get(name)}, not {now}; another folder would do"
-            )
-
-
-def shard_names(images: int, shard_images: int) -> list[str]:
-    count = -(-images // shard_images)
-    return [f"{number:05d}-of-{count:05d}.parquet" for number in range(count)]
-
-
 def shard_of(dataset: Dataset, planned: Preparation, indices: Indices) -> bytes:
     split = dataset.train
     contents = split.files.contents(indices)
@@ -105,30 +73,6 @@ def shard_of(dataset: Dataset, planned: Preparation, indices: Indices) -> bytes:
         }
     )
     return to_shard(table, dataset.classes)
-
-
-def to_shard(table: pa.Table, classes: list[str]) -> bytes:
-    """A Parquet file whose columns are described for Hugging Face's readers."""
-    sink = io.BytesIO()
-    described = table.replace_schema_metadata({"huggingface": json.dumps(features(classes))})
-    pq.write_table(described, sink, row_group_size=ROW_GROUP, compression="none")  # image files are compressed
-    return sink.getvalue()
-
-
-IMAGE = pa.struct({"bytes": pa.binary(), "path": pa.string()})
-
-
-def features(classes: list[str]) -> dict[str, object]:
-    """What tells Hugging Face's readers what the columns are."""
-    return {
-        "info": {
-            "features": {
-                "image": {"_type": "Image"},
-                "label": {"names": classes, "_type": "ClassLabel"},
-                "caption": {"dtype": "string", "_type": "Value"},
-            }
-        }
-    }
 
 
 def cropped(content: bytes, sides: Sides, name: str) -> bytes:  # PNG

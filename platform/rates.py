@@ -100,7 +100,7 @@ def measure(config: Config) -> list[dict[str, Any]]:
     torch.set_float32_matmul_precision("high")
     share = config.train.batch_size // config.cluster.workers
     generator = torch.Generator().manual_seed(config.train.seed)
-    channels = 3 if config.model.autoencoder else config.model.channels
+    channels = spaces.LATENTS_OF if config.model.autoencoder else config.model.channels
     model = spaces.fitted(config.model, channels, config.data.image_size)
     shape = (share, channels, config.data.image_size, config.data.image_size)
     images = torch.randint(256, shape, dtype=torch.uint8, generator=generator).to(device)

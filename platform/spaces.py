@@ -19,6 +19,8 @@ from unlatent.models.config import PixelTransformerConfig
 from unlatent.platform.autoencoders import Autoencoder, open_autoencoder
 from unlatent.platform.pixel_values import to_bytes, to_floats
 
+LATENTS_OF = 3  # channels of an image: autoencoders read colours
+
 
 class Space(Protocol):
     @property
@@ -84,8 +86,10 @@ class LatentSpace:
 
     def shape(self, sides: Sequence[int]) -> tuple[int, int, int]:
         channels, height, width = sides
-        if channels != 3:
-            raise ValueError(f"model.autoencoder={self.autoencoder.name} reads images of 3 channels, not of {channels}")
+        if channels != LATENTS_OF:
+            raise ValueError(
+                f"model.autoencoder={self.autoencoder.name} reads images of {LATENTS_OF} channels, not of {channels}"
+            )
         for side in (height, width):
             self.autoencoder.require_size(side)
         return self.autoencoder.latent_channels, height // self.factor, width // self.factor

@@ -73,7 +73,8 @@ def train_autoencoder(overrides: Overrides = None) -> None:
     store = Store(config.store)
     dataset = open_dataset(config.data, store)
     with display.counting("images") as on_images:
-        address = autoencoder_training.train_autoencoder(config.autoencoder, dataset, store, local_device(), on_images)
+        path = autoencoder_training.train_autoencoder(config.autoencoder, dataset, store, local_device(), on_images)
+    address = store.uri(path)
     display.say(f"autoencoder of {dataset.name}: {address}")
     display.say(f"next: unlatent vae-tax --images DIR --vae {address}")
 

@@ -8,10 +8,10 @@ import pyarrow as pa
 from PIL import Image
 
 from unlatent.platform.generation import to_png
-from unlatent.platform.preparing import IMAGE
 from unlatent.platform.scenes.painting import Mask, Pixels, paint
 from unlatent.platform.scenes.scene import Scene, scene_at
 from unlatent.platform.scenes.signs import Sign
+from unlatent.platform.shard_folder import IMAGE
 
 WHOLE_NUMBERS = pa.list_(pa.int32())
 SIGN = [

@@ -16,7 +16,6 @@ from PIL import Image, ImageFilter
 from unlatent.platform import parquet
 from unlatent.platform.image_decoding import open_upright, to_pixels
 from unlatent.platform.lettering import Colour, Line
-from unlatent.platform.preparing import IMAGE, PLAN
 from unlatent.platform.scenes.images import (
     ATTRIBUTES,
     SIGN,
@@ -29,6 +28,7 @@ from unlatent.platform.scenes.images import (
 from unlatent.platform.scenes.painting import Mask, Pixels, paint
 from unlatent.platform.scenes.plan import SOURCE, ScenePlan
 from unlatent.platform.scenes.scene import pair_at
+from unlatent.platform.shard_folder import IMAGE, PLAN
 from unlatent.platform.store import Store
 
 MARGIN = 2  # pixels around either object that count as neither object nor background

@@ -1,13 +1,15 @@
 """What a folder of scenes is to hold, and in which files."""
 
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import PIL
 
-from unlatent.platform.preparing import shard_names
 from unlatent.platform.scenes.scene import CLASSES, require_image_size
+from unlatent.platform.shard_folder import shard_names
 
 SOURCE = "generated scenes"
 FORMAT_VERSION = 1
@@ -42,6 +44,11 @@ class ScenePlan:
         require_image_size(self.image_size)
         if self.images < len(CLASSES):
             raise ValueError(f"images={self.images} is below {len(CLASSES)}, one of each class")
+
+    @property
+    def hash(self) -> str:
+        """Of all that is written."""
+        return hashlib.sha256(json.dumps(asdict(self)).encode()).hexdigest()[:16]
 
     def shards(self, split: str) -> Iterator[Shard]:
         count, size = {"images": (self.images, self.shard_images), "pairs": (self.pairs, self.shard_pairs)}[split]

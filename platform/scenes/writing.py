@@ -18,12 +18,12 @@ from typing import Any
 
 import pyarrow as pa
 
-from unlatent.platform.preparing import begin, to_shard
 from unlatent.platform.scenes.images import IMAGES, image_row
 from unlatent.platform.scenes.pairs import PAIRS, pair_row
 from unlatent.platform.scenes.plan import ScenePlan, Shard
 from unlatent.platform.scenes.scene import CLASSES, SPLITS
 from unlatent.platform.scenes.textures import require_photographs
+from unlatent.platform.shard_folder import begin, to_shard
 from unlatent.platform.store import Store
 
 ROWS: dict[str, tuple[Callable[[int, int, int], dict[str, Any]], pa.Schema]] = {
@@ -32,7 +32,9 @@ ROWS: dict[str, tuple[Callable[[int, int, int], dict[str, Any]], pa.Schema]] = {
 }
 
 
-def write_scenes(planned: ScenePlan, out: Store, workers: int, on_scenes: Callable[[int, int], None]) -> None:
+def write_scenes(
+    planned: ScenePlan, out: Store, workers: int, on_scenes: Callable[[int, int], None] = lambda done, total: None
+) -> None:
     """Writes what is still missing. `on_scenes` is told how many images and pairs are there, of how many.
 
     Raises ValueError for a folder that holds something else, and where scikit-image is not installed.

@@ -44,7 +44,8 @@ def test_it_learns_to_give_images_back(dataset, store):
     settings = SMALL | {"batch_size": 4, "learning_rate": 2e-3, "total_images": 1280, "checkpoint_images": 1280}
     images = dataset.held_out.read(range(0, 1000, 40))
 
-    trained = open_autoencoder(train_autoencoder(AutoencoderConfig(**settings), dataset, store, CPU), CPU)
+    path = train_autoencoder(AutoencoderConfig(**settings), dataset, store, CPU)
+    trained = open_autoencoder(store.uri(path), CPU)
 
     pairs = torch.stack([images.flatten(), trained.reconstruct(images).flatten()]).double()
     assert torch.corrcoef(pairs)[0, 1] > 0.5
@@ -55,9 +56,9 @@ def test_it_is_a_folder_that_diffusers_reads_with_what_made_it_beside(dataset, s
 
     config = AutoencoderConfig(**SMALL, total_images=16, latent_channels=6)
 
-    address = train_autoencoder(config, dataset, store, CPU)
+    path = train_autoencoder(config, dataset, store, CPU)
 
-    network = AutoencoderKL.from_pretrained(address, low_cpu_mem_usage=False)
+    network = AutoencoderKL.from_pretrained(store.uri(path), low_cpu_mem_usage=False)
     said = json.loads(store.read_bytes(f"{folder_of(config, dataset)}/vae/training.json"))
     assert network.config.latent_channels == 6
     assert said["config"]["latent_channels"] == 6 and said["data"]["hash"] == dataset.hash
@@ -81,7 +82,7 @@ def test_one_cut_off_goes_on_to_the_same_weights(dataset, tmp_path):
     found = train_autoencoder(config, dataset, cut, CPU, stop_at_40)
 
     assert seen == [8, 16, 24, 32, 40, 40, 48, 48]  # from the checkpoint at 32
-    assert open_autoencoder(found, CPU).sha256 == open_autoencoder(expected, CPU).sha256
+    assert open_autoencoder(cut.uri(found), CPU).sha256 == open_autoencoder(whole.uri(expected), CPU).sha256
 
 
 def test_a_damaged_checkpoint_is_passed_over(dataset, store):

@@ -14,11 +14,11 @@ from PIL import Image
 
 from unlatent.platform import data_commands
 from unlatent.platform.datasets import DataConfig, open_dataset
-from unlatent.platform.preparing import ROW_GROUP
 from unlatent.platform.scenes import CLASSES, ScenePlan, write_scenes
 from unlatent.platform.scenes.images import read_mask
 from unlatent.platform.scenes.painting import paint
 from unlatent.platform.scenes.scene import scene_at
+from unlatent.platform.shard_folder import ROW_GROUP
 from unlatent.platform.store import Store
 
 COUNT = 80  # images
