@@ -36,6 +36,11 @@ class LoadedModel:
     images_seen: int
     weights: str  # ema or raw
 
+    @property
+    def autoencoder(self) -> str | None:
+        """Whose latents the network models; None: pixels."""
+        return self.network.config.autoencoder
+
     @cached_property
     def space(self) -> Space:
         """What the network models of an image: its pixels, or latents.

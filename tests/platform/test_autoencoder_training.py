@@ -123,7 +123,7 @@ def test_a_process_that_was_killed_goes_on_when_called_again(tmp_path):
             print(seen, flush=True)
             if seen == 40 and os.environ.get("DIE"):
                 os.kill(os.getpid(), signal.SIGKILL)
-        print(train_autoencoder(config, photographs(store), store, CPU, die))
+        print(store.uri(train_autoencoder(config, photographs(store), store, CPU, die)))
     """
     command = [sys.executable, "-c", textwrap.dedent(code)]
 
@@ -139,9 +139,11 @@ def test_a_process_that_was_killed_goes_on_when_called_again(tmp_path):
 def test_images_of_one_channel_are_taken_as_grey(store):
     digits = open_dataset(DataConfig(), store)
 
-    address = train_autoencoder(AutoencoderConfig(**SMALL, total_images=16), digits, store, CPU)
+    trained = open_autoencoder(
+        store.uri(train_autoencoder(AutoencoderConfig(**SMALL, total_images=16), digits, store, CPU)), CPU
+    )
 
-    assert open_autoencoder(address, CPU).reconstruct(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).shape == (1, 3, 8, 8)
+    assert trained.reconstruct(torch.zeros(1, 3, 8, 8, dtype=torch.uint8)).shape == (1, 3, 8, 8)
 
 
 def test_images_that_do_not_fit_are_refused(store):
@@ -154,7 +156,7 @@ def test_images_that_do_not_fit_are_refused(store):
 def test_it_may_lie_in_an_object_store(dataset, remote_store):
     config = AutoencoderConfig(**SMALL, total_images=16)
 
-    address = train_autoencoder(config, dataset, remote_store, CPU)
+    address = remote_store.uri(train_autoencoder(config, dataset, remote_store, CPU))
 
     assert address.startswith("s3://") and open_autoencoder(address, CPU).factor == 8
     assert WEIGHTS in remote_store.list(f"{folder_of(config, dataset)}/vae")
