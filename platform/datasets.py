@@ -15,7 +15,7 @@ from unlatent.platform.buckets import Buckets, Sides, nearest, sides_of_buckets
 from unlatent.platform.image_decoding import LONGEST_STRIP
 from unlatent.platform.image_folder import FolderPixels, listing_hash, open_folder
 from unlatent.platform.image_split import ArrayPixels, ImageSplit
-from unlatent.platform.scenes import ScenePlan, write_scenes
+from unlatent.platform.scenes import CLASSES, ScenePlan, write_scenes
 from unlatent.platform.shards import FORMATS, open_shards
 from unlatent.platform.store import Store
 
@@ -217,6 +217,9 @@ def draw_scenes(config: DataConfig, store: Store) -> Store:
 def scene_plan(config: DataConfig) -> ScenePlan:
     """Raises ValueError for scenes that cannot be drawn."""
     asked = config.scenes
+    for name, least in (("pairs", 0), ("seed", 0), ("images", len(CLASSES))):
+        if getattr(asked, name) < least:
+            raise ValueError(f"data.scenes.{name}={getattr(asked, name)} is below {least}")
     try:
         return ScenePlan(images=asked.images, pairs=asked.pairs, seed=asked.seed, image_size=config.image_size)
     except ValueError as error:
