@@ -26,6 +26,7 @@ from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.datasets import BUILT_IN, DataConfig, bucket_step, buckets_of
+from unlatent.platform.edit_study.config import EditStudyConfig
 from unlatent.platform.evaluation import EvaluationConfig
 from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.optimization import TrainConfig
@@ -48,6 +49,7 @@ class Config:
     sampler: SamplerConfig = field(default_factory=SamplerConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     edit: EditConfig = field(default_factory=EditConfig)
+    edits: EditStudyConfig = field(default_factory=EditStudyConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: str = "store"  # a folder, or an object store's address: s3://bucket/folder

@@ -34,6 +34,7 @@ class LoadedModel:
     checkpoint_hash: str
     images_seen: int
     weights: str  # ema or raw
+    autoencoder: str | None = None  # address of the one whose latents the network models; None: it models pixels
 
     @cached_property
     def encoder(self) -> TextEncoder | None:
