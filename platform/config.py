@@ -28,6 +28,7 @@ from unlatent.platform.autoencoder_training import AutoencoderConfig
 from unlatent.platform.autoencoders import absolute
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.datasets import BUILT_IN, DataConfig, bucket_step, buckets_of
+from unlatent.platform.edit_study.config import EditStudyConfig
 from unlatent.platform.evaluation import EvaluationConfig
 from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.optimization import TrainConfig
@@ -51,6 +52,7 @@ class Config:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)  # to train one
     edit: EditConfig = field(default_factory=EditConfig)
+    edits: EditStudyConfig = field(default_factory=EditStudyConfig)
     serve: ServeConfig = field(default_factory=ServeConfig)
     cluster: ClusterConfig = field(default_factory=ClusterConfig)
     store: str = "store"  # a folder, or an object store's address: s3://bucket/folder

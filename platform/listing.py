@@ -13,6 +13,7 @@ SHOWN = {
     "steps": "run_id images_seen loss grad_norm learning_rate images_per_s data_wait_share",
     "events": "run_id images_seen step event reason grad_norm logged_at",
     "evaluations": "run_id images_seen metric value samples sampler steps guidance feature_extractor",
+    "edits": "run_id space way n_max target_guidance pairs success background_mse legibility object_mse",
     "sweeps": "sweep status trials succeeded failed metric best_value best_run_id duration_s",
     "pipeline_steps": "pipeline step action reason duration_s started_at",
     "rates": "work device precision patch_size width batch_size images_per_s gflops_per_s memory_bytes measured_at",

@@ -171,6 +171,55 @@ EVALUATIONS: Columns = {
     "evaluated_at": (TIME, ""),
 }
 
+EDITS: Columns = {
+    "edit_id": (TEXT, "hash of everything the values depend on"),
+    "run_id": (TEXT, ""),
+    "checkpoint": (TEXT, "relative to the store"),
+    "checkpoint_hash": (TEXT, ""),
+    "weights": (TEXT, "ema, another average as ema-0.999 or power-0.05, or raw"),
+    "images_seen": (WHOLE, "by the checkpoint"),
+    "space": (TEXT, "what the network models: pixels or latents"),
+    "autoencoder": (TEXT, "whose latents these are; null for pixels"),
+    "way": (
+        TEXT,
+        "free; masked, where all but the place of the objects is told to stay; reconstructed, by encode and decode of "
+        "the autoencoder alone, with no edit",
+    ),
+    "steps": (WHOLE, "of the grid that an edit goes by; null, as the settings that follow, where nothing is edited"),
+    "n_max": (WHOLE, "steps that an edit takes, the last ones"),
+    "n_min": (WHOLE, "of these, last steps that draw from noise under the target's caption alone"),
+    "n_avg": (WHOLE, "noises that a step averages over"),
+    "source_guidance": (REAL, "scale; 1 is none"),
+    "target_guidance": (REAL, "scale; 1 is none"),
+    "sampler": (TEXT, "of the last n_min steps"),
+    "guidance_low": (REAL, "guided for low < t < high"),
+    "guidance_high": (REAL, ""),
+    "shift": (REAL, "time shift"),
+    "precision": (TEXT, "of the network: fp32 or bf16"),
+    "pairs": (WHOLE, "n, scenes with a known right answer that were edited"),
+    "pairs_hash": (TEXT, "of all that edits and measures take from them"),
+    "image_size": (WHOLE, "pixels on a side"),
+    "seed": (WHOLE, "of the edits' noise and of the intervals"),
+    **{
+        name + end: (REAL, f"end of the 95 % interval of {name}, by resampling pairs" if end else meaning)
+        for name, meaning in {
+            "success": "share of edits whose object looks most like the one asked for, of all 30 classes in its place",
+            "untouched": "share of edits whose object still looks most like what it was",
+            "object_mse": "mean squared error of values in 0 … 1 to the true target, in the place of both objects",
+            "background_mse": "mean squared error of values in 0 … 1 to the source, over the true background alone",
+            "background_psnr": "dB, mean over pairs whose background differs at all; null where none does",
+            "background_ssim": "mean of the map of SSIM to the source over the true background",
+            "legibility": "share of the signs' letters read right, by templates of the known font in the known place",
+        }.items()
+        for end in ("", "_low", "_high")
+    },
+    "source_legibility": (REAL, "the same share in the sources themselves: the upper bound"),
+    "seconds_per_image": (REAL, "of an edit, in the study's batches"),
+    "device": (TEXT, ""),
+    **PROVENANCE,
+    "measured_at": (TIME, ""),
+}
+
 SWEEPS: Columns = {
     "sweep": (TEXT, "key"),
     "status": (TEXT, "running, succeeded, failed or lost"),
@@ -267,6 +316,7 @@ TABLES = {
     "steps": table(STEPS),
     "events": table(EVENTS),
     "evaluations": table(EVALUATIONS),
+    "edits": table(EDITS),
     "sweeps": table(SWEEPS, key="sweep"),
     "pipeline_steps": table(PIPELINE_STEPS),
     "deployments": table(DEPLOYMENTS),

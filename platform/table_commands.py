@@ -15,7 +15,7 @@ CHANGING = ("runs", "sweeps", "steps", "events")  # tables whose rows may be wri
 ROWS_ON_A_TERMINAL = 50
 
 TableName = Annotated[
-    str, typer.Argument(help="runs, steps, events, evaluations, sweeps, pipeline_steps, deployments or rates")
+    str, typer.Argument(help="runs, steps, events, evaluations, edits, sweeps, pipeline_steps, deployments or rates")
 ]
 
 commands = typer.Typer()

@@ -13,7 +13,10 @@ HOUSE = "unlatent.platform.report"
 
 
 def render(package: str, parts: Mapping[str, Any]) -> str:
-    """A package's `page.html`; its `page.css` comes after the house's own, and `page.js` is its alone."""
+    """A package's `page.html`, which fills in `base.html`.
+
+    Its `page.css` comes after the house's own; `page.js` is its alone.
+    """
     loader = FunctionLoader(lambda name: read(package, name) or read(HOUSE, name))
     page = Environment(loader=loader, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     styles = dict.fromkeys([read(HOUSE, "page.css"), read(package, "page.css")])

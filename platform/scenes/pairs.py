@@ -26,8 +26,8 @@ from unlatent.platform.scenes.images import (
     sign_columns,
 )
 from unlatent.platform.scenes.painting import Mask, Pixels, paint
-from unlatent.platform.scenes.plan import SOURCE, ScenePlan
-from unlatent.platform.scenes.scene import pair_at
+from unlatent.platform.scenes.plan import SOURCE, ScenePlan, Shard, drawing_packages
+from unlatent.platform.scenes.scene import Scene, pair_at
 from unlatent.platform.shard_folder import IMAGE, PLAN
 from unlatent.platform.store import Store
 
@@ -53,6 +53,7 @@ PAIRS = pa.schema(
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class EditPair:
+    scene: Scene  # the source's
     source: Pixels  # (3, H, W)
     target: Pixels  # (3, H, W), what a perfect edit would give
     source_caption: str
@@ -72,24 +73,39 @@ class EditPair:
 def read_pairs(store: Store) -> Iterator[EditPair]:
     """The pairs of a folder that `unlatent data scenes` has written, in order; some are in memory at once.
 
-    Raises ValueError for a folder that holds none, or not all of them yet.
+    Raises ValueError for a folder that holds none, or not all of them yet, and, as they are read, for one whose scenes
+    are not those that their plan makes here.
     """
     settings = json.loads(store.read_bytes(PLAN)) if store.exists(PLAN) else {}
     if settings.get("source") != SOURCE:
         raise ValueError(f"{store.root} holds no scenes; `unlatent data scenes` writes some")
     planned = ScenePlan(**settings)
-    paths = [shard.path for shard in planned.shards("pairs")]
-    if not paths:
+    shards = list(planned.shards("pairs"))
+    if not shards:
         raise ValueError(f"{store.root} was written without pairs; another folder, with --pairs, would do")
-    for path in paths:
-        if not store.exists(path):
-            raise ValueError(f"{store.root} lacks {path}; the command that began it goes on")
-    return (pair_of(row) for path in paths for row in parquet.parse(store.read_bytes(path)).to_pylist())
+    for shard in shards:
+        if not store.exists(shard.path):
+            raise ValueError(f"{store.root} lacks {shard.path}; the command that began it goes on")
+    return (pair for shard in shards for pair in pairs_of(store, planned, shard))
 
 
-def pair_of(row: dict[str, Any]) -> EditPair:
+def pairs_of(store: Store, planned: ScenePlan, shard: Shard) -> Iterator[EditPair]:
+    """A shard's, each with its scene, which no file holds: it follows from the plan."""
+    rows = parquet.parse(store.read_bytes(shard.path)).to_pylist()
+    for index, row in zip(shard.indices, rows, strict=True):
+        scene, _, _ = pair_at(planned.seed, index, planned.image_size)
+        if (row["source_caption"], tuple(row["sign_box"])) != (scene.caption, scene.sign.plate):
+            raise ValueError(
+                f"{store.root}: pair {index} is another scene than {drawing_packages()} makes of it; it was drawn by "
+                f"{planned.drawn_by}, which would do"
+            )
+        yield pair_of(row, scene)
+
+
+def pair_of(row: dict[str, Any], scene: Scene) -> EditPair:
     left, top = row["sign_letters_at"]
     return EditPair(
+        scene=scene,
         source=pixels_of(row["source"]),
         target=pixels_of(row["target"]),
         source_caption=row["source_caption"],

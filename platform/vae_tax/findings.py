@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from unlatent.platform.fidelity import peak_signal_to_noise
+from unlatent.platform.intervals import Interval, mean, proportion, ratio
 from unlatent.platform.metrics import frechet_distance
-from unlatent.platform.vae_tax.fidelity import peak_signal_to_noise
 from unlatent.platform.vae_tax.frequencies import band_edges
-from unlatent.platform.vae_tax.intervals import Interval, mean, proportion, ratio
 from unlatent.platform.vae_tax.measuring import Measured
 from unlatent.platform.vae_tax.signs import fitting_sizes
 

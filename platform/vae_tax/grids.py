@@ -2,10 +2,10 @@
 
 from typing import Any
 
+from unlatent.platform.intervals import Interval
 from unlatent.platform.report.grid import Column, Grid
 from unlatent.platform.report.wording import count, number, share
 from unlatent.platform.vae_tax.findings import Findings, TextSize
-from unlatent.platform.vae_tax.intervals import Interval
 from unlatent.platform.vae_tax.verdict import HALF, percent
 
 PUBLISHED = (  # TokBench, arXiv 2505.18142: OCR accuracy on small text in per cent, images of 256 and of 1024 pixels

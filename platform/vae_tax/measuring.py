@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from unlatent.platform.features import Extractor
+from unlatent.platform.fidelity import mean_squared_error, structural_similarity
 from unlatent.platform.vae_tax.crops import worst_squares
-from unlatent.platform.vae_tax.fidelity import mean_squared_error, structural_similarity
 from unlatent.platform.vae_tax.frequencies import energies
 from unlatent.platform.vae_tax.image_set import ImageSet
 from unlatent.platform.vae_tax.signs import letters_drawn, letters_right, with_signs

@@ -7,11 +7,11 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
+from unlatent.platform.intervals import Interval
 from unlatent.platform.report.colours import Colours
 from unlatent.platform.report.labels import spread
 from unlatent.platform.report.picture import Picture
 from unlatent.platform.vae_tax.findings import Findings
-from unlatent.platform.vae_tax.intervals import Interval
 
 PIXELS, AUTOENCODER = "series-0", "series-1"  # colours
 NAMES = {PIXELS: "pixels", AUTOENCODER: "autoencoder"}

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
+from unlatent.platform.fidelity import peak_signal_to_noise
 from unlatent.platform.generation import to_image, to_png
 from unlatent.platform.report.thumbnails import data_uri
 from unlatent.platform.report.wording import number, share
 from unlatent.platform.vae_tax.crops import crop, difference
-from unlatent.platform.vae_tax.fidelity import peak_signal_to_noise
 from unlatent.platform.vae_tax.image_set import ImageSet
 from unlatent.platform.vae_tax.measuring import Measured, Reconstruct
 from unlatent.platform.vae_tax.signs import with_signs

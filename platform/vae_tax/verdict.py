@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
+from unlatent.platform.intervals import Interval
 from unlatent.platform.report.wording import count, listed, number, plural, share
 from unlatent.platform.vae_tax.findings import Band, Findings, TextSize
-from unlatent.platform.vae_tax.intervals import Interval
 
 FEW_IMAGES = 30  # below, bootstrap intervals are too narrow themselves
 ENOUGH_IMAGES = 100

@@ -11,14 +11,14 @@ import torch
 import torch.nn.functional as F
 from PIL import Image
 
+from unlatent.platform.fidelity import mean_squared_error, peak_signal_to_noise, structural_similarity
+from unlatent.platform.intervals import mean, proportion, ratio
 from unlatent.platform.store import Store
 from unlatent.platform.vae_tax.crops import difference, worst_squares
-from unlatent.platform.vae_tax.fidelity import mean_squared_error, peak_signal_to_noise, structural_similarity
 from unlatent.platform.vae_tax.findings import find
 from unlatent.platform.vae_tax.frequencies import band_edges, energies
 from unlatent.platform.vae_tax.grids import detail_grid, fidelity_grid, text_grid
 from unlatent.platform.vae_tax.image_set import find_images, left_out
-from unlatent.platform.vae_tax.intervals import mean, proportion, ratio
 from unlatent.platform.vae_tax.measuring import measure
 from unlatent.platform.vae_tax.plots import pictures
 from unlatent.platform.vae_tax.signs import add_signs, fitting_sizes, plate_of, with_signs

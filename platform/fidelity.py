@@ -1,13 +1,19 @@
 """How near images come to their originals, pixel by pixel: MSE, PSNR, SSIM of each."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
 WHITE = 255
-WANG = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}  # Wang et al. 2004, section III.C
+WANG: dict[str, Any] = {
+    "gaussian_weights": True,
+    "sigma": 1.5,
+    "use_sample_covariance": False,
+}  # Wang et al. 2004, section III.C
 
 
 def mean_squared_error(originals: Tensor, images: Tensor) -> NDArray[np.float64]:  # uint8 (N, 3, H, W) -> (N,)
@@ -26,12 +32,23 @@ def structural_similarity(originals: Tensor, images: Tensor) -> NDArray[np.float
 
     Raises ValueError where scikit-image is not installed, and for images smaller than its window of 11 pixels.
     """
-    try:
-        from skimage.metrics import structural_similarity as ssim
-    except ImportError:
-        raise ValueError("SSIM needs the package scikit-image; pip install 'unlatent[autoencoders]' would do") from None
+    ssim = similarity_function()
     with ThreadPoolExecutor() as threads:
         found = threads.map(
             lambda a, b: ssim(a, b, channel_axis=0, data_range=WHITE, **WANG), originals.numpy(), images.numpy()
         )
         return np.array(list(found), np.float64)
+
+
+def similarity_map(original: NDArray[np.uint8], image: NDArray[np.uint8]) -> NDArray[np.float64]:  # (3, H, W) -> (H, W)
+    """The same SSIM at every pixel, of the window around it; windows at the border see the image mirrored there."""
+    _, similarities = similarity_function()(original, image, channel_axis=0, data_range=WHITE, full=True, **WANG)
+    return np.asarray(similarities, np.float64).mean(axis=0)
+
+
+def similarity_function() -> Callable[..., Any]:
+    try:
+        from skimage.metrics import structural_similarity as ssim
+    except ImportError:
+        raise ValueError("SSIM needs the package scikit-image; pip install 'unlatent[autoencoders]' would do") from None
+    return ssim

@@ -1,0 +1,167 @@
+"""Edits the same pairs with several models, under several settings, free and with a mask, and measures all of it.
+
+Nothing is edited or measured twice: rows of `edits` are found again by the hash of everything they depend on, images
+and what was measured of them by the same hash in the store, `artifacts/<run_id>/edits/`. So what was cut off goes on.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property, partial
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset as ds
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from unlatent.models.editing import EditConfig
+from unlatent.models.samplers import SamplerConfig
+from unlatent.platform import tables
+from unlatent.platform.devices import device_name
+from unlatent.platform.edit_study.attempts import (
+    FREE,
+    MASKED,
+    RECONSTRUCTED,
+    Attempt,
+    OnImages,
+    Subject,
+    require_editable,
+)
+from unlatent.platform.edit_study.config import EditStudyConfig, settings_to_try
+from unlatent.platform.edit_study.findings import Findings, find
+from unlatent.platform.edit_study.measuring import Measured, letters_right, measure, succeeded
+from unlatent.platform.features import pack, unpack
+from unlatent.platform.provenance import now, provenance
+from unlatent.platform.scenes import EditPair
+from unlatent.platform.store import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of an attempt."""
+
+    attempt: Attempt
+    images: Tensor  # uint8 (N, 3, S, S)
+    measured: Measured
+    seconds: float  # of all edits
+    device: str
+
+    @property
+    def name(self) -> str:
+        return self.attempt.subject.name
+
+    @property
+    def succeeded(self) -> NDArray[np.bool_]:  # (N,)
+        return succeeded(self.attempt.pairs, self.measured)
+
+    @cached_property
+    def findings(self) -> Findings:
+        return find(self.attempt.pairs, self.measured, self.attempt.seed)
+
+
+def run_study(
+    store: Store,
+    subjects: Sequence[Subject],
+    pairs: Sequence[EditPair],
+    edit: EditConfig,
+    study: EditStudyConfig,
+    sampler: SamplerConfig | None = None,
+    on_images: OnImages = lambda done, total: None,
+) -> list[Outcome]:
+    """Edits the first pairs with every model, in every way, and keeps a row of `edits` of each attempt.
+
+    The sampler is that of each model's own config unless given. `on_images` is told how many edits are done, of how
+    many. Raises ValueError, before anything is edited, for settings, models and pairs that do not fit together.
+    """
+    settings, pairs = settings_to_try(edit, study), pairs[: study.pairs]
+    for subject in subjects:
+        require_editable(subject.model, pairs)
+    attempts = [each for subject in subjects for each in attempts_of(subject, pairs, settings, study, sampler)]
+    total = len(attempts) * len(pairs)
+
+    outcomes = []
+    for number, attempt in enumerate(attempts):
+        tell = partial(tell_all, on_images, number * len(pairs), total)
+        outcomes.append(find_or_make(store, attempt, study.max_rows, tell))
+        tell(len(pairs), len(pairs))
+    return outcomes
+
+
+def tell_all(on_images: OnImages, before: int, total: int, done: int, of: int) -> None:
+    """Tells how many of all are done, where one attempt says how many of its own are."""
+    on_images(before + done, total)
+
+
+def attempts_of(
+    subject: Subject,
+    pairs: Sequence[EditPair],
+    settings: Sequence[EditConfig],
+    study: EditStudyConfig,
+    sampler: SamplerConfig | None,
+) -> Iterator[Attempt]:
+    attempt = partial(Attempt, subject=subject, pairs=pairs, sampler=sampler or subject.model.sampler, seed=study.seed)
+    if subject.reconstruct is not None:
+        yield attempt(way=RECONSTRUCTED, edit=None)
+    for way, edit in product((FREE, MASKED), settings):
+        yield attempt(way=way, edit=edit)
+
+
+def find_or_make(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Outcome:
+    outcome = read_outcome(store, attempt) or make_outcome(store, attempt, max_rows, on_images)
+    name = f"{attempt.subject.model.run_id}.{attempt.id}"
+    if not is_recorded(store, attempt):
+        tables.append(store, "edits", [row_of(outcome)], name)
+    return outcome
+
+
+def is_recorded(store: Store, attempt: Attempt) -> bool:
+    found = tables.read(store, "edits", ds.field("edit_id") == attempt.id, attempt.subject.model.run_id)
+    return not found.empty
+
+
+def read_outcome(store: Store, attempt: Attempt) -> Outcome | None:
+    """What the same attempt left before."""
+    if not store.exists(attempt.path):
+        return None
+    arrays = unpack(store.read_bytes(attempt.path))
+    images, seconds, device = (arrays.pop(name) for name in ("images", "seconds", "device"))
+    return Outcome(
+        attempt=attempt,
+        images=torch.from_numpy(images),
+        measured=Measured(**arrays),
+        seconds=float(seconds),
+        device=str(device),
+    )
+
+
+def make_outcome(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Outcome:
+    started = time.monotonic()
+    images = attempt.carried_out(max_rows, on_images)
+    seconds, device = time.monotonic() - started, device_name(attempt.subject.model.device)
+    measured = measure(attempt.pairs, images)
+    told = {"images": images.numpy(), "seconds": np.array(seconds), "device": np.array(device)}
+    store.write_bytes(attempt.path, pack({**asdict(measured), **told}))
+    return Outcome(attempt=attempt, images=images, measured=measured, seconds=seconds, device=device)
+
+
+def row_of(outcome: Outcome) -> dict[str, Any]:
+    """Of `edits`."""
+    attempt = outcome.attempt
+    return {
+        "edit_id": attempt.id,
+        **attempt.depends_on,
+        **outcome.findings.columns(),
+        "source_legibility": source_legibility(attempt.pairs, outcome.measured),
+        "seconds_per_image": outcome.seconds / len(attempt.pairs),
+        "device": outcome.device,
+        **provenance(),
+        "measured_at": now(),
+    }
+
+
+def source_legibility(pairs: Sequence[EditPair], measured: Measured) -> float:
+    """Share of the signs' letters that are read right in the sources themselves: an upper bound for edits."""
+    return sum(letters_right(pair, pair.source) for pair in pairs) / float(measured.letters.sum())

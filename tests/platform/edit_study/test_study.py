@@ -1,0 +1,206 @@
+"""Edits of real pairs by a real, if untrained, network."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from tests.platform.edit_study.conftest import untrained
+from unlatent.models.editing import EditConfig
+from unlatent.models.samplers import SamplerConfig
+from unlatent.platform import tables
+from unlatent.platform.config import compose_config
+from unlatent.platform.edit_study import study as studies
+from unlatent.platform.edit_study.attempts import Attempt, Subject
+from unlatent.platform.edit_study.config import EditStudyConfig, settings_to_try
+from unlatent.platform.edit_study.study import run_study
+from unlatent.platform.store import Store
+
+EDIT = EditConfig(steps=4, n_max=4)
+SMALL = EditStudyConfig(pairs=3, n_max=[1, 3], target_guidance=[2.0], max_rows=7)
+
+
+@pytest.fixture
+def store(tmp_path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def subjects(model):
+    """The same network twice: through pixels, and as if through an autoencoder that loses the last four bits."""
+    latents = replace(model, run_id="latents", checkpoint="checkpoints/latents/1", autoencoder="store/vae")
+    return [Subject("pixels", model), Subject("the autoencoder", latents, lambda images: images // 16 * 16)]
+
+
+@pytest.fixture
+def edits_made(monkeypatch):
+    """The ways of the attempts that were carried out, and not found."""
+    made, carried_out = [], Attempt.carried_out
+
+    def counted(attempt, *given):
+        made.append(attempt.way)
+        return carried_out(attempt, *given)
+
+    monkeypatch.setattr(Attempt, "carried_out", counted)
+    return made
+
+
+def test_every_model_edits_under_every_setting_free_and_masked(store, subjects, pairs):
+    told = []
+
+    outcomes = run_study(store, subjects, pairs, EDIT, SMALL, on_images=lambda done, total: told.append((done, total)))
+
+    ways = [
+        (outcome.name, outcome.attempt.way, outcome.attempt.edit and outcome.attempt.edit.n_max) for outcome in outcomes
+    ]
+    edits = [("free", 1), ("free", 3), ("masked", 1), ("masked", 3)]
+    assert ways == [
+        *(("pixels", *edit) for edit in edits),
+        ("the autoencoder", "reconstructed", None),
+        *(("the autoencoder", *edit) for edit in edits),
+    ]
+    assert told[0] == (2, 27) and told[-1] == (27, 27) and told == sorted(told)
+    assert all(outcome.images.shape == (3, 3, 64, 64) and outcome.images.dtype == torch.uint8 for outcome in outcomes)
+
+
+def test_with_a_mask_a_pixel_models_background_is_the_sources_bit_for_bit(store, subjects, pairs):
+    outcomes = run_study(store, subjects[:1], pairs, EDIT, SMALL)
+
+    for outcome in outcomes:
+        is_kept = outcome.attempt.way == "masked"
+        assert (outcome.measured.background_errors == 0).all() == is_kept
+        for pair, image in zip(pairs, outcome.images.numpy(), strict=False):
+            differs = (pair.source != image).any(axis=0)
+            assert (differs & pair.background_mask).any() != is_kept and differs.any()
+    assert outcomes[-1].measured.background_similarities == pytest.approx(1)
+
+
+def test_encode_and_decode_alone_loses_something_and_edits_nothing(store, subjects, pairs):
+    [alone, *_] = run_study(store, subjects[1:], pairs, EDIT, SMALL)
+
+    assert (alone.measured.background_errors > 0).all() and alone.findings.untouched.value == 1
+    assert np.array_equal(alone.images[0].numpy(), pairs[0].source // 16 * 16)
+
+
+def test_each_attempt_is_a_row_with_all_that_its_numbers_depend_on(store, subjects, pairs):
+    outcomes = run_study(store, subjects, pairs, EDIT, SMALL)
+
+    rows = tables.read(store, "edits").set_index("edit_id")
+    assert len(rows) == len(outcomes) == 9 and set(rows["pairs_hash"].str.len()) == {16}
+    for outcome in outcomes:
+        row = rows.loc[outcome.attempt.id]
+        assert row["background_mse"] == pytest.approx(outcome.measured.background_errors.mean())
+        assert (
+            row["success"] == outcome.succeeded.mean() and row["success_low"] <= row["success"] <= row["success_high"]
+        )
+        assert row["legibility"] <= row["source_legibility"] == 1
+        assert (row["space"], row["pairs"], row["image_size"], row["device"]) == (
+            "latents" if outcome.name == "the autoencoder" else "pixels",
+            3,
+            64,
+            "cpu",
+        )
+    assert set(rows["autoencoder"].dropna()) == {"store/vae"} and rows["autoencoder"].isna().sum() == 4
+    nothing = rows[rows["way"] == "reconstructed"].iloc[0]
+    assert nothing[["steps", "n_max", "target_guidance", "sampler"]].isna().all()
+    kept = rows[(rows["way"] == "masked") & (rows["space"] == "pixels")]
+    assert (kept["background_mse"] == 0).all() and kept["background_psnr"].isna().all()
+
+
+def test_nothing_is_edited_twice_and_what_was_cut_off_goes_on(store, subjects, pairs, edits_made, monkeypatch):
+    def killed(*given):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(studies, "row_of", killed)  # after the edits of the first attempt are kept
+        with pytest.raises(KeyboardInterrupt):
+            run_study(store, subjects[:1], pairs, EDIT, SMALL)
+    assert edits_made == ["free"] and tables.read(store, "edits").empty
+
+    first = run_study(store, subjects[:1], pairs, EDIT, SMALL)
+    again = run_study(store, subjects[:1], pairs, EDIT, SMALL)
+
+    assert edits_made == ["free", "free", "masked", "masked"] and len(tables.read(store, "edits")) == 4
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one.images, other.images) and one.findings == other.findings
+        assert (one.seconds, one.device) == (other.seconds, other.device)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"study": replace(SMALL, seed=1)},
+        {"study": replace(SMALL, pairs=2)},
+        {"edit": replace(EDIT, source_guidance=1.5)},
+        {"sampler": SamplerConfig(guidance_low=0.5)},
+    ],
+)
+def test_what_differs_in_anything_is_another_row(store, subjects, pairs, changed):
+    given = {"edit": EDIT, "study": SMALL, "sampler": None}
+
+    for settings in (given, given | changed):
+        run_study(store, subjects[:1], pairs, **settings)
+
+    assert len(tables.read(store, "edits")) == 8
+
+
+def test_an_edit_depends_on_its_pair_and_the_seed_and_not_on_those_beside_it(store, subjects, pairs):
+    together = run_study(store, subjects[:1], pairs, EDIT, replace(SMALL, max_rows=64))
+    fewer = run_study(store, subjects[:1], pairs, EDIT, replace(SMALL, pairs=1))
+    other = run_study(store, subjects[:1], pairs, EDIT, replace(SMALL, seed=1))
+
+    assert (together[0].images[0].int() - fewer[0].images[0].int()).abs().max() <= 1
+    assert not torch.equal(together[0].images, other[0].images)
+
+
+def test_models_that_do_not_fit_the_pairs_are_refused_before_anything_is_edited(store, subjects, pairs, edits_made):
+    large = untrained("large", image_size=128)
+    digits = untrained("digits", condition="class", classes=10)
+    digits.classes = [str(digit) for digit in range(10)]
+    short = untrained("short", text={"encoder": "bytes", "width": 16, "tokens": 8})
+
+    for model, named in (
+        (large, "edits 3 channels of 128 pixels a side, and the pairs have 3 of 64"),
+        (digits, "knows other classes than scenes have, and no texts"),
+        (short, "is longer than the 8 that the model reads"),
+    ):
+        with pytest.raises(ValueError, match=named):
+            run_study(store, [subjects[0], Subject("another", model)], pairs, EDIT, SMALL)
+    with pytest.raises(ValueError, match="n_max=3 and steps=2 are out of order"):
+        run_study(store, subjects, pairs, EditConfig(steps=2, n_max=1), SMALL)
+    assert not edits_made
+
+
+def test_a_model_of_the_scenes_classes_is_told_the_class(store, pairs):
+    model = untrained("classes", condition="class", classes=30)
+
+    outcomes = run_study(store, [Subject("classes", model)], pairs, EDIT, SMALL)
+
+    assert len(outcomes) == 4 and outcomes[0].attempt.order(0, EDIT).target == pairs[0].target_label
+
+
+def test_all_combinations_are_tried_with_the_rest_as_edit_says():
+    study = EditStudyConfig(n_max=[5, 9], target_guidance=[2.0, 4.0, 8.0])
+
+    tried = settings_to_try(EditConfig(steps=10, n_min=2, n_max=3, source_guidance=1.5), study)
+
+    assert [(each.n_max, each.target_guidance) for each in tried] == [(n, g) for n in (5, 9) for g in (2, 4, 8)]
+    assert {(each.steps, each.n_min, each.source_guidance) for each in tried} == {(10, 2, 1.5)}
+    assert compose_config(["edits.n_max=[5,9]", "edits.pairs=7"]).edits == EditStudyConfig(n_max=[5, 9], pairs=7)
+
+
+@pytest.mark.parametrize(
+    ("override", "named"),
+    [
+        ("edits.pairs=0", r"edits\.pairs=0 is not 1 or more|edits\.pairs=0"),
+        ("edits.max_rows=0", r"edits\.max_rows=0"),
+        ("edits.n_max=[]", r"edits\.n_max=\[\] is not a list of numbers of steps of 0 or more, each once"),
+        ("edits.n_max=[3,3]", r"edits\.n_max=\[3, 3\] is not a list"),
+        ("edits.target_guidance=[-1.0]", r"edits\.target_guidance=\[-1\.0\] is not a list of numbers of 0 or more"),
+        ("edits.seed=-1", r"edits\.seed=-1 is not between 0 and 4294967295"),
+    ],
+)
+def test_settings_that_cannot_work_are_one_line(override, named):
+    with pytest.raises(ValueError, match=named):
+        compose_config([override])
