@@ -14,7 +14,7 @@ benchmark = typer.Typer(
 
 Run = Annotated[str, typer.Argument(help="A run's id, for its last checkpoint, or a checkpoint's path in the store")]
 Out = Annotated[str, typer.Option(help="Folder for the images, as the suite's scorer reads them; new or empty")]
-Seed = Annotated[int, typer.Option(min=0, help="Of the noise; each image of each prompt has its own")]
+Seed = Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Of the noise; each image has its own by it")]
 
 
 @benchmark.command(
@@ -88,7 +88,7 @@ def scores(
     overrides: Overrides = None,
     judge: Annotated[
         str | None,
-        typer.Option(help="What judged, where it is not what the suite comes with: scores by others are not ranked"),
+        typer.Option(help="What judged, if not what the suite comes with: its scores are not ranked with others'"),
     ] = None,
 ) -> None:
     """Keep the scores of a suite's own scorer, of the whole and by category, as rows of `evaluations`."""

@@ -51,6 +51,18 @@ def test_what_was_cut_off_goes_on_and_ends_as_the_undisturbed_one(drawn, tmp_pat
     assert not half_written.exists() and (tmp_path / "cut" / ".mine").exists()
 
 
+@pytest.mark.parametrize("suite", SUITES)
+def test_an_object_store_holds_the_same_files(drawn, model, remote_store, suite):
+    prompts = SUITES[suite].read_prompts(PROMPTS[suite])
+    planned = plan(suite, prompts, model, model.sampler, 0)
+
+    for _ in range(2):
+        draw(model, model.sampler, planned, prompts, remote_store, 16, lambda done, total: None)
+
+    found = {file.path: remote_store.read_bytes(file.path) for file in remote_store.walk()}
+    assert found == drawn("whole", suite)
+
+
 @pytest.mark.parametrize(("suite", "path"), [("geneval", "00001/samples/0002.png"), ("dpg", "star2.png")])
 def test_an_image_that_is_gone_is_drawn_again(drawn, tmp_path, suite, path):
     whole = drawn("whole", suite)
