@@ -68,13 +68,12 @@ def draw_suite(suite: str, run: str, path: Path, out: str, overrides: Overrides,
     config = compose_config(overrides or [])
     prompts = prompt_suites.SUITES[suite].read_prompts(path)
     model = chosen_model(config, run)
-    sampler = sampler_for(model, config, overrides)
-    planned = prompt_suites.plan(suite, prompts, model, sampler, seed)
-    folder = Store(out)
+    sampler, folder = sampler_for(model, config, overrides), Store(out)
+    drawing = prompt_suites.Drawing(suite=suite, prompts=prompts, model=model, sampler=sampler, seed=seed)
     with display.counting("prompts") as on_prompts:
-        prompt_suites.draw(model, sampler, planned, prompts, folder, config.serve.max_rows, on_prompts)
-    display.say(f"{len(prompts):,} prompts, {planned.samples:,} images of {model.checkpoint} in {out}/")
-    return folder.root, planned.image_size
+        prompt_suites.draw(drawing, folder, config.serve.max_rows, on_prompts)
+    display.say(f"{len(prompts):,} prompts, {drawing.plan.samples:,} images of {model.checkpoint} in {out}/")
+    return folder.root, drawing.plan.image_size
 
 
 @benchmark.command(epilog="unlatent benchmark scores geneval-images results.jsonl")

@@ -3,8 +3,8 @@
 The prompts are the user's, and so are the scorers: detectors and readers of images, in environments of their own.
 """
 
-from unlatent.platform.prompt_suites.drawing import draw, plan
+from unlatent.platform.prompt_suites.drawing import Drawing, draw
 from unlatent.platform.prompt_suites.scores import record
 from unlatent.platform.prompt_suites.suites import SUITES
 
-__all__ = ["SUITES", "draw", "plan", "record"]
+__all__ = ["SUITES", "Drawing", "draw", "record"]

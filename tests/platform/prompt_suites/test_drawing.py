@@ -1,6 +1,7 @@
 """Which images are drawn into a suite's folder, and what comes of being cut off."""
 
 import contextlib
+from dataclasses import replace
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.suite_files import PROMPTS
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.generation import to_image, to_png
 from unlatent.platform.orders import Generation, carry_out
-from unlatent.platform.prompt_suites import SUITES, draw, plan
+from unlatent.platform.prompt_suites import SUITES, Drawing, draw
 from unlatent.platform.prompt_suites.drawing import noise_seed
 from unlatent.platform.store import Store
 
@@ -17,20 +18,25 @@ class CutError(Exception):
     pass
 
 
+def drawing_of(suite: str, model, sampler: SamplerConfig | None = None, seed: int = 0) -> Drawing:
+    """Of the recorded prompts."""
+    prompts = SUITES[suite].read_prompts(PROMPTS[suite])
+    return Drawing(suite=suite, prompts=prompts, model=model, sampler=sampler or model.sampler, seed=seed)
+
+
 @pytest.fixture
 def drawn(model, tmp_path):
     """Draws a suite's recorded prompts into a folder, up to a number of prompts; its files by path."""
 
-    def draw_into(folder: str, suite: str, cut_at: int | None = None, seed: int = 0, max_rows: int = 16):
-        out, prompts = Store(tmp_path / folder), SUITES[suite].read_prompts(PROMPTS[suite])
-        planned = plan(suite, prompts, model, model.sampler, seed)
+    def draw_into(folder: str, suite: str, cut_at: int | None = None, seed: int = 0):
+        out = Store(tmp_path / folder)
 
         def on_prompts(done: int, total: int) -> None:
             if done == cut_at:
                 raise CutError
 
         with contextlib.suppress(CutError):
-            draw(model, model.sampler, planned, prompts, out, max_rows, on_prompts)
+            draw(drawing_of(suite, model, seed=seed), out, 16, on_prompts)
         return {file.path: out.read_bytes(file.path) for file in out.walk()}
 
     return draw_into
@@ -53,11 +59,8 @@ def test_what_was_cut_off_goes_on_and_ends_as_the_undisturbed_one(drawn, tmp_pat
 
 @pytest.mark.parametrize("suite", SUITES)
 def test_an_object_store_holds_the_same_files(drawn, model, remote_store, suite):
-    prompts = SUITES[suite].read_prompts(PROMPTS[suite])
-    planned = plan(suite, prompts, model, model.sampler, 0)
-
     for _ in range(2):
-        draw(model, model.sampler, planned, prompts, remote_store, 16, lambda done, total: None)
+        draw(drawing_of(suite, model), remote_store, 16, lambda done, total: None)
 
     found = {file.path: remote_store.read_bytes(file.path) for file in remote_store.walk()}
     assert found == drawn("whole", suite)
@@ -106,26 +109,22 @@ def test_a_folder_with_something_else_in_it_is_refused(drawn, tmp_path):
 
 
 def test_the_plan_tells_all_that_the_scores_depend_on(model):
-    prompts = SUITES["dpg"].read_prompts(PROMPTS["dpg"])
-    planned = plan("dpg", prompts, model, SamplerConfig(name="heun", steps=3, guidance=4), 7)
+    drawing = drawing_of("dpg", model, SamplerConfig(name="heun", steps=3, guidance=4), seed=7)
+    planned = drawing.plan
 
     assert (planned.run_id, planned.checkpoint_hash, planned.weights) == ("drawn", "0123456789abcdef", "ema")
     assert (planned.sampler, planned.steps, planned.guidance, planned.seed) == ("heun", 3, 4.0, 7)
     assert (planned.image_size, planned.samples) == (16, 12)
-    assert plan("dpg", prompts[:2], model, model.sampler, 7).prompts_hash != planned.prompts_hash
+    assert replace(drawing, prompts=drawing.prompts[:2]).plan.prompts_hash != planned.prompts_hash
 
 
 def test_a_model_of_classes_is_refused(class_model):
-    prompts = SUITES["dpg"].read_prompts(PROMPTS["dpg"])
-
     with pytest.raises(ValueError, match=r"makes images of classes, and suites have texts; .*condition=text would do"):
-        plan("dpg", prompts, class_model, class_model.sampler, 0)
+        drawing_of("dpg", class_model)
 
 
 def test_a_prompt_that_is_too_long_is_refused_by_its_name(forgetful_model):
-    prompts = SUITES["dpg"].read_prompts(PROMPTS["dpg"])
-
     with pytest.raises(
         ValueError, match=r"prompt circle0, 'A small red circle .*: a text of \d+ tokens is longer than"
     ):
-        plan("dpg", prompts, forgetful_model, forgetful_model.sampler, 0)
+        drawing_of("dpg", forgetful_model)
