@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from unlatent.platform import display, endpoint_commands, image_commands, table_commands, vae_commands
+from unlatent.platform.benchmark_commands import benchmark
 from unlatent.platform.commands import Overrides, app
 from unlatent.platform.data_commands import data
 
@@ -14,6 +15,7 @@ GROUPS = (image_commands.commands, endpoint_commands.commands, table_commands.co
 for group in GROUPS:
     app.add_typer(group)
 app.add_typer(data, name="data")
+app.add_typer(benchmark, name="benchmark")
 
 Name = Annotated[str, typer.Argument(help="A pipeline in pipelines/, or a .yaml file")]
 

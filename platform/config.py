@@ -30,7 +30,7 @@ from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.datasets import BUILT_IN, DataConfig, bucket_step, buckets_of
 from unlatent.platform.edit_study.config import EditStudyConfig
 from unlatent.platform.evaluation import EvaluationConfig
-from unlatent.platform.metrics import DIRECTIONS
+from unlatent.platform.metrics import DIRECTIONS, SUITES, direction
 from unlatent.platform.optimization import TrainConfig
 from unlatent.platform.refusals import UnknownSettingError
 from unlatent.platform.serving.config import ServeConfig
@@ -73,8 +73,8 @@ class Config:
                 f"model.patch_size={self.model.patch_size} does not divide data.bucket_step={bucket_step(self.data)}, "
                 "of which the sides of buckets are multiples"
             )
-        if self.serve.metric not in DIRECTIONS:
-            raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join(DIRECTIONS)}")
+        if direction(self.serve.metric) is None:
+            raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join([*DIRECTIONS, *SUITES])}")
         for workers in self.cluster.worker_counts:
             self._require_shares(workers)
 

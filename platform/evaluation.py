@@ -83,19 +83,10 @@ class Evaluation:
     @property
     def depends_on(self) -> dict[str, Any]:
         """Columns of `evaluations`."""
-        numbers = ("guidance", "guidance_low", "guidance_high", "shift")
         return {
-            "run_id": self.model.run_id,
-            "checkpoint": self.model.checkpoint,
-            "checkpoint_hash": self.model.checkpoint_hash,
-            "weights": self.model.weights,
-            "images_seen": self.model.images_seen,
+            **drawn_how(self.model, self.sampler),
             "samples": self.config.samples,
             "seed": self.config.seed,
-            "sampler": self.sampler.name,
-            "steps": self.sampler.steps,
-            **{name: float(getattr(self.sampler, name)) for name in numbers},  # 2 and 2.0 are one setting
-            "precision": self.sampler.precision,
             "feature_extractor": self.extractor.name,
             "reference": self.reference_id("train"),
         }
@@ -158,6 +149,7 @@ def evaluate_checkpoint(
         "extractor_accuracy": extractor.accuracy,
         "dataset": dataset.name,
         "dataset_hash": dataset.hash,
+        "image_size": model.network.config.image_size,
         "network_evaluations": float(sampler.network_evaluations()),
         "device": drawn.device,
     }
@@ -166,6 +158,22 @@ def evaluate_checkpoint(
     rows = [{**shared, **ended, "metric": metric, "value": value} for metric, value in values.items()]
     tables.append(store, "evaluations", rows, name=f"{model.run_id}.{evaluation.id}")
     return rows
+
+
+def drawn_how(model: LoadedModel, sampler: SamplerConfig) -> dict[str, Any]:
+    """Columns of `evaluations` that tell the checkpoint and the sampler."""
+    numbers = ("guidance", "guidance_low", "guidance_high", "shift")
+    return {
+        "run_id": model.run_id,
+        "checkpoint": model.checkpoint,
+        "checkpoint_hash": model.checkpoint_hash,
+        "weights": model.weights,
+        "images_seen": model.images_seen,
+        "sampler": sampler.name,
+        "steps": sampler.steps,
+        **{name: float(getattr(sampler, name)) for name in numbers},  # 2 and 2.0 are one setting
+        "precision": sampler.precision,
+    }
 
 
 def require_measurable(store: Store, dataset: Dataset, config: EvaluationConfig, asked: list[str]) -> None:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from unlatent.platform.torchvision_shim import declare_missing_operators
 
-# Metrics that say which of two checkpoints is better, and how.
+# Metrics that say which of two checkpoints is better, and how, by what is measured here.
 DIRECTIONS = {
     "fid": "min",
     "kid": "min",
@@ -23,10 +23,31 @@ DIRECTIONS = {
     "recall": "max",
 }
 
+SUITES = (
+    "geneval",
+    "dpg",
+)  # scores that are read from others' scorers; of a category, geneval_counting. More is better
+
 BLOCK = 1 << 25  # distances held in memory at once
 NEIGHBOURS = 3  # as in the paper of `precision_recall`
 
 Features = NDArray[np.floating]
+
+
+def direction(metric: str) -> str | None:
+    """Which of two values is the better one, min or max; None of a metric that does not say."""
+    return "max" if is_of_suite(metric) else DIRECTIONS.get(metric)
+
+
+def is_of_suite(metric: str) -> bool:
+    return metric.partition("_")[0] in SUITES
+
+
+def how_to_measure(metric: str) -> str:
+    """What a user would do for a value."""
+    if is_of_suite(metric):
+        return "`unlatent benchmark scores FOLDER RESULTS` records one"
+    return "`unlatent evaluate RUN` measures one"
 
 
 def frechet_distance(reference: Features, samples: Features) -> float:  # (N, D), (M, D)

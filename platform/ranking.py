@@ -8,7 +8,7 @@ import pandas as pd
 
 from unlatent.platform import tables
 from unlatent.platform.listing import as_text, narrow
-from unlatent.platform.metrics import DIRECTIONS
+from unlatent.platform.metrics import DIRECTIONS, SUITES, direction, how_to_measure
 from unlatent.platform.selection import COMPARABLE_IN, differences, evaluations
 from unlatent.platform.store import Store
 
@@ -44,12 +44,12 @@ def rank(store: Store, table: str, metric: str, where: str | None = None, by: st
     measured = rows[rows[value].notna()]
     if measured.empty:
         asked = f" with {where}" if where else ""
-        raise ValueError(f"no row of {table}{asked} has a {metric}; `unlatent evaluate RUN` measures one")
+        raise ValueError(f"no row of {table}{asked} has a {metric}; {how_to_measure(metric)}")
     ended = measured[measured["status"] == "succeeded"] if by else measured
     if ended.empty:
         raise ValueError(f"none of {len(measured)} runs with a {metric} has succeeded: there is no mean over seeds yet")
     require_alike(ended, metric, depends_on, where)
-    ordered = ended.sort_values(value, ascending=DIRECTIONS[metric] == "min", kind="stable", ignore_index=True)
+    ordered = ended.sort_values(value, ascending=direction(metric) == "min", kind="stable", ignore_index=True)
     return Ranking(
         rows=over_seeds(ordered, metric) if by else ordered,
         measured={name: ordered[name].iloc[0] for name in depends_on},
@@ -63,13 +63,14 @@ def require_ranked(store: Store, table: str, metric: str, by: str | None) -> Non
         raise ValueError(f"--best {metric} ranks {' or '.join(RANKED)}, not {table}")
     if by not in (None, "point") or (by and table != "runs"):
         raise ValueError(f"--by {by} of {table}: only runs have means, and only by point")
-    if metric in DIRECTIONS:
+    if direction(metric):
         return
+    known = [*DIRECTIONS, *SUITES]
     if metric in set(tables.read(store, "evaluations")["metric"]):
-        raise ValueError(f"--best {metric} has no better and no worse; {', '.join(DIRECTIONS)} have")
-    near = difflib.get_close_matches(metric, DIRECTIONS, n=1)
+        raise ValueError(f"--best {metric} has no better and no worse; {', '.join(known)} have")
+    near = difflib.get_close_matches(metric, known, n=1)
     hint = f"; did you mean {near[0]}?" if near else ""
-    raise ValueError(f"--best {metric} is not one of {', '.join(DIRECTIONS)}{hint}")
+    raise ValueError(f"--best {metric} is not one of {', '.join(known)}{hint}")
 
 
 def with_metric(store: Store, metric: str) -> pd.DataFrame:
@@ -126,7 +127,7 @@ def over_seeds(runs: pd.DataFrame, metric: str) -> pd.DataFrame:
     first = runs.assign(point=point).drop_duplicates("point").drop(columns=metric).set_index("point")
     names = {"mean": metric, "std": f"{metric}_deviation", "count": "seeds"}
     found = means.rename(columns=names).join(first).reset_index()
-    return found.sort_values(metric, ascending=DIRECTIONS[metric] == "min", kind="stable", ignore_index=True)
+    return found.sort_values(metric, ascending=direction(metric) == "min", kind="stable", ignore_index=True)
 
 
 def shown(table: str, metric: str, by: str | None) -> str:

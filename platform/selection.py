@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 
 from unlatent.platform import checkpoints, tables
 from unlatent.platform.config import Config
-from unlatent.platform.metrics import DIRECTIONS
+from unlatent.platform.metrics import DIRECTIONS, SUITES, direction, how_to_measure
 from unlatent.platform.store import Store
 
 # Values that differ in one of these measure different things.
@@ -67,14 +67,15 @@ def best_checkpoint(store: Store, metric: str, where: dict[str, Any] | None = No
     Raises ValueError for a metric without a better and a worse, when there is nothing to choose from, and when the
     rankings disagree: it names what the rows differ in.
     """
-    if metric not in DIRECTIONS:
-        raise ValueError(f"metric={metric!r} is not one that checkpoints are ranked by: {', '.join(DIRECTIONS)}")
+    if direction(metric) is None:
+        known = ", ".join([*DIRECTIONS, *SUITES])
+        raise ValueError(f"metric={metric!r} is not one that checkpoints are ranked by: {known}")
     rows = evaluations(store, metric, where or {})
     kept = [store.exists(f"{path}/meta.json") for path in rows["checkpoint"]]
     rows = rows[kept]
     if rows.empty:
-        raise ValueError(f"no checkpoint in {store.root} has a {metric} yet; `unlatent evaluate RUN` measures one")
-    ranked = rows.sort_values("value", ascending=DIRECTIONS[metric] == "min", kind="stable")
+        raise ValueError(f"no checkpoint in {store.root} has a {metric} yet; {how_to_measure(metric)}")
+    ranked = rows.sort_values("value", ascending=direction(metric) == "min", kind="stable")
     winners = ranked.groupby(list(COMPARABLE_IN), dropna=False, sort=False).head(1)
     if winners["checkpoint"].nunique() > 1:
         raise ValueError(f"values of {metric} cannot be ranked: {differences(winners)}; serve.checkpoint=RUN names one")

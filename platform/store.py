@@ -207,7 +207,7 @@ class Store:
     def delete_unfinished(self, folder: str) -> None:
         """Deletes what a writer that was killed has left half-written in a folder of a local store."""
         if self.is_local and self.local(folder).is_dir():
-            for path in self.local(folder).glob(".*"):
+            for path in self.local(folder).glob(f".*.{'[0-9a-f]' * 32}"):
                 self.delete(path.relative_to(self.root).as_posix())
 
     def delete(self, path: str) -> None:

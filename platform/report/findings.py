@@ -7,10 +7,11 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from unlatent.platform import tables
+from unlatent.platform.metrics import DIRECTIONS
 from unlatent.platform.report.knobs import further_settings, varying_knobs
 from unlatent.platform.report.points import Row, best_first, deviation_of, group_points, record, records
 from unlatent.platform.report.wording import setting
-from unlatent.platform.selection import COMPARABLE_IN, DIRECTIONS, differences
+from unlatent.platform.selection import COMPARABLE_IN, differences
 from unlatent.platform.store import Store
 
 NEAR = 0.1  # a trial is near the best when its objective is at most this share worse

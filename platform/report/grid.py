@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from unlatent.platform.metrics import direction
 from unlatent.platform.report.findings import SweepFindings, shown_metrics
 from unlatent.platform.report.knobs import differing
 from unlatent.platform.report.points import Row, deviation_of, records
@@ -19,7 +20,6 @@ from unlatent.platform.report.wording import (
     plain,
     with_deviation,
 )
-from unlatent.platform.selection import DIRECTIONS
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ def cost_columns(sweep: SweepFindings) -> list[Column]:
 
 
 def metric_column(metric: str) -> Column:
-    better = {"min": "lower is better", "max": "higher is better"}.get(DIRECTIONS.get(metric, ""), "")
+    better = {"min": "lower is better", "max": "higher is better"}.get(direction(metric) or "", "")
     return Column(
         metric_title(metric), lambda row: with_deviation(metric, row[metric], row[deviation_of(metric)]), note=better
     )
@@ -98,7 +98,7 @@ def window(row: Row) -> str:
 def evaluation_grid(alike: Any) -> Grid:
     """A run's metrics, a row each: of its last measured checkpoint, and of some before, to see where it is going."""
     values = alike.pivot_table(index="metric", columns="images_seen", values="value", aggfunc="last")
-    names = [*(name for name in METRICS if name in values.index), *(set(values.index) - METRICS.keys())]
+    names = [*(name for name in METRICS if name in values.index), *sorted(set(values.index) - METRICS.keys())]
     seen = list(values.columns)
     shown = [seen[index] for index in sorted({0, (len(seen) - 1) // 2, len(seen) - 1})]
     rows = [{"metric": name, **{str(images): values.at[name, images] for images in shown}} for name in names]

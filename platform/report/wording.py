@@ -28,6 +28,8 @@ METRICS = {  # name -> title, what it tells
         "Patch period",
         "contrast that repeats with every patch, relative to real images; 1 is theirs",
     ),
+    "geneval": ("GenEval", "mean over its categories of the share of images that show the objects asked for"),
+    "dpg": ("DPG-Bench", "percentage of questions about dense prompts that the images answer as they should"),
     "seconds_per_image": ("Seconds per image", "to draw one, in the evaluation's batches"),
 }
 

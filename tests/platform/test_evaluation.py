@@ -84,7 +84,7 @@ def test_every_metric_has_a_row_with_what_it_depends_on(store, model, digits):
     assert (row["samples"], row["steps"], row["weights"], row["dataset_hash"]) == (100, 2, "ema", digits.hash)
     assert row["feature_extractor"] == f"classifier:{digits.hash}"
     assert 0.5 < row["extractor_accuracy"] <= 1
-    assert row["network_evaluations"] == 2
+    assert (row["network_evaluations"], row["image_size"]) == (2, 8)
 
 
 def test_the_same_evaluation_again_does_no_work(store, model, digits, monkeypatch):

@@ -141,3 +141,18 @@ def test_images_of_one_grey_have_no_grid():
 
     assert metrics.patch_period_energy(real, grey, 2) == 0
     assert np.isnan(metrics.patch_period_energy(grey, real, 2))
+
+
+@pytest.mark.parametrize(
+    ("metric", "better"),
+    [
+        ("fid", "min"),
+        ("class_agreement", "max"),
+        ("geneval", "max"),
+        ("geneval_two_object", "max"),
+        ("dpg_entity", "max"),
+        ("seconds_per_image", None),
+    ],
+)
+def test_a_metric_says_which_value_is_the_better_one_or_does_not(metric, better):
+    assert metrics.direction(metric) == better

@@ -191,12 +191,13 @@ def test_seeds_measured_in_different_ways_are_never_averaged(store, measured):
     ("table", "metric", "where", "by", "said"),
     [
         ("runs", "fdi", None, None, "--best fdi is not one of fid, kid, .*; did you mean fid?"),
-        ("runs", "loss", None, None, "--best loss is not one of fid, kid, .*, recall$"),
+        ("runs", "loss", None, None, "--best loss is not one of fid, kid, .*, recall, geneval, dpg$"),
         ("runs", "seconds_per_image", None, None, "--best seconds_per_image has no better and no worse; fid, kid"),
         ("steps", "fid", None, None, "--best fid ranks evaluations or runs, not steps"),
         ("evaluations", "fid", None, "point", "--by point of evaluations: only runs have means"),
         ("runs", "fid", None, "seed", "--by seed of runs: .* only by point"),
         ("runs", "kid", None, None, "no row of runs has a kid; `unlatent evaluate RUN` measures one"),
+        ("runs", "dpg", None, None, "no row of runs has a dpg; `unlatent benchmark scores FOLDER RESULTS` records one"),
         ("runs", "fid", "patch_size == 8", None, "no row of runs with patch_size == 8 has a fid"),
     ],
 )

@@ -35,6 +35,17 @@ def test_a_folder_appears_whole_and_replaces_the_one_before(tmp_path):
     assert store.read_bytes("run/1/a") == b"3"
 
 
+def test_what_a_killed_writer_left_is_deleted_and_hidden_files_of_others_are_not(tmp_path):
+    store = Store(tmp_path)
+    for name in (f".a.bin.{'0f' * 16}", ".gitignore", "a.bin"):
+        (tmp_path / name).touch()
+    (tmp_path / f".run.{'ab' * 16}").mkdir()
+
+    store.delete_unfinished("")
+
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".gitignore", "a.bin"]
+
+
 def test_a_path_cannot_leave_the_store(tmp_path):
     store = Store(tmp_path / "store")
 

@@ -125,7 +125,7 @@ def test_a_run_whose_last_checkpoint_is_damaged_is_not_done(store, make_run):
 
 def test_what_a_killed_writer_left_is_cleared_away(store, make_run):
     run = make_run()
-    store.write_bytes(f"checkpoints/{run.run_id}/.000000000128.half/model.safetensors", b"half")
+    store.write_bytes(f"checkpoints/{run.run_id}/.000000000128.{'0f' * 16}/model.safetensors", b"half")
 
     train(run, store, Worker())
 

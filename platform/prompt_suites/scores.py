@@ -1,0 +1,73 @@
+"""What a suite's scorer says of a folder's images, as rows of `evaluations`."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from unlatent.platform import tables
+from unlatent.platform.evaluation import recorded, short_hash
+from unlatent.platform.prompt_suites.plan import Plan, read_plan
+from unlatent.platform.prompt_suites.suites import SUITES
+from unlatent.platform.provenance import now
+from unlatent.platform.store import Store
+
+Row = dict[str, Any]
+
+OF_THE_FOLDER = ("suite", "prompts_hash", "names", "format_version")  # no columns of `evaluations`
+
+
+def record(store: Store, folder: Store, results: Path, judge: str | None) -> list[Row]:
+    """The rows of a scoring, that of the whole first: those in the table already, or new ones.
+
+    A judge is named where it is not the suite's own. Raises ValueError for results that are not of this folder, a store
+    that does not know its run, and other scores of the same images by the same judge than those in the table.
+    """
+    planned = read_plan(folder)
+    require_known(store, planned)
+    values = SUITES[planned.suite].read_scores(results, planned)
+    shared = columns_of(planned, judge or planned.suite)
+    before = recorded(store, planned.run_id, shared["evaluation_id"])
+    if before:
+        require_same({row["metric"]: row["value"] for row in before}, values, results)
+        return before
+    rows = [{**shared, "metric": metric, "value": value} for metric, value in values.items()]
+    tables.append(store, "evaluations", rows, name=f"{planned.run_id}.{shared['evaluation_id']}")
+    return rows
+
+
+def require_known(store: Store, planned: Plan) -> None:
+    if not store.exists(planned.checkpoint) and tables.row(store, "runs", planned.run_id) is None:
+        raise ValueError(
+            f"{planned.checkpoint}, which drew the images, is not in {store.root}; store=FOLDER names another store"
+        )
+
+
+def require_same(before: dict[str, float], values: dict[str, float], results: Path) -> None:
+    differing = [metric for metric in before.keys() | values.keys() if before.get(metric) != values.get(metric)]
+    if differing:
+        metric = min(differing)
+        raise ValueError(
+            f"{results} says {metric} {values.get(metric)}, and {before.get(metric)} is on record for the same images; "
+            "--judge NAME tells another judge from the one before"
+        )
+
+
+def columns_of(planned: Plan, judge: str) -> Row:
+    """All columns but metric and value."""
+    drawn = {name: value for name, value in asdict(planned).items() if name not in OF_THE_FOLDER}
+    depends_on = {
+        **drawn,
+        "samples": planned.samples,
+        "feature_extractor": judge,
+        "reference": f"{planned.suite}:{planned.prompts_hash}:{planned.image_size}px",  # other sizes are not ranked
+    }
+    return {
+        **depends_on,
+        "evaluation_id": short_hash(depends_on),
+        "extractor_accuracy": None,
+        "dataset": planned.suite,
+        "dataset_hash": planned.prompts_hash,
+        "duration_s": None,
+        "device": None,
+        "evaluated_at": now(),
+    }
