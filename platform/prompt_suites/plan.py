@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from unlatent.platform import preparing
+from unlatent.platform import shard_folder
 from unlatent.platform.evaluation import short_hash
 from unlatent.platform.store import Store
 
@@ -66,7 +66,7 @@ def hash_of(metadata: Mapping[str, Mapping[str, Any]]) -> str:
 def read_plan(folder: Store) -> Plan:
     """Raises ValueError for a folder that no suite's images were drawn into."""
     try:
-        said = json.loads(folder.read_bytes(preparing.PLAN))
+        said = json.loads(folder.read_bytes(shard_folder.PLAN))
     except (FileNotFoundError, ValueError):
         said = None
     if not isinstance(said, dict) or said.keys() != {item.name for item in fields(Plan)}:
