@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 import torch
 
 from unlatent.models.samplers import SamplerConfig
-from unlatent.platform import preparing
+from unlatent.platform import shard_folder
 from unlatent.platform.evaluation import drawn_how, parts
 from unlatent.platform.generation import LoadedModel
 from unlatent.platform.orders import Generation, carry_out
@@ -65,7 +65,7 @@ def draw(drawing: Drawing, out: Store, max_rows: int, on_prompts: Callable[[int,
     Prompts are drawn in the same batches whatever is missing, so that rounding, too, is that of an undisturbed run.
     Raises ValueError for a folder that holds something else.
     """
-    preparing.begin(out, asdict(drawing.plan))
+    shard_folder.begin(out, asdict(drawing.plan))
     out.delete_unfinished("")
     suite, there = SUITES[drawing.suite], {file.path for file in out.walk()}
     for part in parts(len(drawing.prompts), max(1, max_rows // (IMAGES * drawing.sampler.most_rows))):

@@ -6,7 +6,7 @@ from dataclasses import asdict
 import pytest
 
 from tests.suite_files import RESULTS, SCORES, plan_of
-from unlatent.platform import preparing, tables
+from unlatent.platform import shard_folder, tables
 from unlatent.platform.prompt_suites import SUITES, record
 from unlatent.platform.ranking import rank
 from unlatent.platform.selection import best_checkpoint
@@ -21,7 +21,7 @@ def scored(store, tmp_path):
         planned = plan_of(suite, **changes)
         store.write_bytes(f"{planned.checkpoint}/meta.json", b"{}")
         folder = Store(tmp_path / "images")
-        folder.write_bytes(preparing.PLAN, json.dumps(asdict(planned)).encode())
+        folder.write_bytes(shard_folder.PLAN, json.dumps(asdict(planned)).encode())
         return record(store, folder, results or RESULTS[suite], judge)
 
     return score
@@ -106,7 +106,7 @@ def test_scores_of_a_checkpoint_that_the_store_does_not_know_are_refused(scored,
 def test_a_folder_of_something_else_is_refused(store, tmp_path, content):
     folder = Store(tmp_path / "images")
     if content:
-        folder.write_bytes(preparing.PLAN, content)
+        folder.write_bytes(shard_folder.PLAN, content)
 
     with pytest.raises(ValueError, match=r"images holds no images of a suite; `unlatent benchmark geneval` or `dpg`"):
         record(store, folder, RESULTS["dpg"], None)
