@@ -38,7 +38,7 @@ class Subject:
     reconstruct: Reconstruct | None = None  # encode, then decode, of the autoencoder whose latents it models
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Attempt:
     """All pairs, edited by one model in one way. An image depends on its pair, its number and the seed alone."""
 
