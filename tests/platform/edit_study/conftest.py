@@ -84,7 +84,7 @@ def make_outcomes(pairs, model) -> Callable[..., list[Outcome]]:
         done = np.arange(COUNT) < round(each.success * COUNT)
         uneven = np.random.default_rng(0).uniform(0.9, 1.1, COUNT)
         measured = Measured(
-            background_errors=each.background * uneven,
+            background_errors=each.background * uneven / uneven.mean(),
             background_similarities=true.background_similarities,
             letters=true.letters,
             letters_right=true.letters_right,
