@@ -113,6 +113,11 @@ class Answer:
     def others(self) -> list[Group]:
         return self.groups[1:]
 
+    def in_comparisons(self, way: str) -> list[Outcome]:
+        """The edits that are compared."""
+        found = [each for (_, of), each in self.compared.items() if each and of == way]
+        return [outcome for each in found for outcome in (each.first, each.second)]
+
     def shown(self, group: Group, way: str) -> Outcome:
         """The edits that stand for a subject: those that are compared, else those that succeed most often."""
         for (name, of), found in self.compared.items():

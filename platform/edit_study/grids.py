@@ -16,9 +16,9 @@ COMPARED = "compared"
 def settings_grid(answer: Answer, way: str) -> Grid:
     """Edits in one way, subject by subject; with those that are free, encode and decode alone."""
     ways = (way, RECONSTRUCTED) if way == FREE else (way,)
-    chosen = [answer.shown(group, way) for group in answer.groups] if answer.others else []
+    compared = answer.in_comparisons(way)
     rows = [
-        {"outcome": outcome, "is_compared": outcome in chosen}
+        {"outcome": outcome, "is_compared": outcome in compared}
         for group in answer.groups
         for outcome in group.outcomes
         if outcome.attempt.way in ways
@@ -57,7 +57,8 @@ def guidance(outcome: Outcome) -> str:
 
 
 def thousandths(interval: Interval) -> Interval:
-    return Interval(*(1000 * value for value in (interval.value, interval.low, interval.high)), interval.images)
+    value, low, high = (1000 * end for end in (interval.value, interval.low, interval.high))
+    return Interval(value, low, high, interval.images)
 
 
 def decibel(interval: Interval) -> str:

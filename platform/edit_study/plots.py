@@ -56,8 +56,8 @@ def picture(answer: Answer, way: str) -> Picture:
         for group, outcomes, (colour, shape) in zip(answer.groups, shown, looks(colours), strict=False):
             lines += draw_subject(axes, outcomes, zero, colour, shape)
             draw_alone(axes, group, way, colour)
-            if answer.others:
-                ring(axes, place(answer.shown(group, way), zero), colour)
+            for outcome in set(outcomes) & set(answer.in_comparisons(way)):
+                ring(axes, place(outcome, zero), colour)
         error_axis(axes, zero)
         marks = np.array([place(outcome, zero) for outcomes in shown for outcome in outcomes])
         place_labels(axes, marks, [str(edit_of(each).n_max) for some in shown for each in some], marks, lines)

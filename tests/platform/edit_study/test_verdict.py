@@ -55,6 +55,8 @@ def test_without_a_common_success_nothing_follows(make_outcomes):
     said = plain(headline(never))
     assert said.startswith("There is no edit success that both reach: at most 2.5 % (")
     assert "where 3.3 % are guessed" in said and not any("Of the settings" in line for line in verdicts(never))
+    assert "compared" not in str(settings_grid(never, "free").cells) and never.in_comparisons("free") == []
+    assert "compared" in str(settings_grid(never, "masked").cells)
 
 
 def test_with_a_mask_what_stays_bit_for_bit_is_said(better, make_outcomes):
