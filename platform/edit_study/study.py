@@ -105,7 +105,7 @@ def attempts_of(
     sampler: SamplerConfig | None,
 ) -> Iterator[Attempt]:
     attempt = partial(Attempt, subject=subject, pairs=pairs, sampler=sampler or subject.model.sampler, seed=study.seed)
-    if subject.reconstruct is not None:
+    if subject.has_autoencoder:
         yield attempt(way=RECONSTRUCTED, edit=None)
     for way, edit in product((FREE, MASKED), settings):
         yield attempt(way=way, edit=edit)

@@ -141,15 +141,18 @@ def caveats(answer: Answer) -> list[str]:
 
 
 def on_compute(groups: Sequence[Group]) -> list[str]:
-    """Of the networks themselves: encoding images for one, and training what encodes them, is not in it."""
-    spent = [training_gflops(group) for group in groups]
-    if max(spent) <= EQUAL * min(spent):
-        return []
-    each = [f"{number(gflops)} GFLOPs {group.through}" for group, gflops in zip(groups, spent, strict=True)]
-    return [f"The networks were not trained with equal computation: {listed(each)}."]
+    said, spent = [], [training_gflops(group) for group in groups]
+    if max(spent) > EQUAL * min(spent):
+        each = [f"{number(gflops)} GFLOPs {group.through}" for group, gflops in zip(groups, spent, strict=True)]
+        said.append(f"The networks were not trained with equal computation: {listed(each)}.")
+    beyond = [group.through for group in groups if group.model.autoencoder]
+    if beyond:
+        said.append(f"What training the autoencoder took, and encoding images by it, comes on top {listed(beyond)}.")
+    return said
 
 
 def training_gflops(group: Group) -> float:
+    """Of the network itself."""
     return cost.training_gflops(group.model.network.config) * group.model.images_seen
 
 

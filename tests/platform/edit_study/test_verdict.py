@@ -4,6 +4,7 @@ import math
 import pytest
 
 from tests.platform.edit_study.conftest import Made
+from unlatent.platform.edit_study import verdict
 from unlatent.platform.edit_study.comparing import answer
 from unlatent.platform.edit_study.grids import in_short, settings_grid
 from unlatent.platform.edit_study.page import as_json
@@ -83,15 +84,14 @@ def test_caveats_say_what_it_rests_on(better):
     assert said[0].startswith("The scenes are made up")
     assert any("40 pairs: enough for large differences" in line for line in said)
     assert any("Settings were chosen on the pairs that they are measured on" in line for line in said)
-    assert not any("equal computation" in line for line in said)
+    assert any("training the autoencoder took" in line and line.endswith("through latents.") for line in said)
 
 
-def test_unequal_training_is_told(better, monkeypatch):
-    monkeypatch.setattr(better.others[0].model, "images_seen", 7)
+@pytest.mark.parametrize(("gflops", "told"), [({3: 1.0, 4: 1.05}, False), ({3: 1.0, 4: 2.0}, True)])
+def test_unequal_training_is_told(better, monkeypatch, gflops, told):
+    monkeypatch.setattr(verdict.cost, "training_gflops", lambda config: gflops[config.channels])  # of one image
 
-    [line] = [line for line in caveats(better) if "equal computation" in line]
-
-    assert line.startswith("The networks were not trained with equal computation: ")
+    assert any("not trained with equal computation: 1.00 GFLOPs" in line for line in caveats(better)) == told
 
 
 def test_one_model_alone_is_told_of_without_a_comparison(make_outcomes):
