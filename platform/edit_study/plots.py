@@ -33,13 +33,17 @@ MASKED_CAPTION = "The same edits, told the place of the objects. At 0 the backgr
 
 
 def pictures(answer: Answer) -> list[tuple[Picture, str]]:
-    """With the caption of each."""
+    """What there is something to see in, with the caption of each."""
     free = FREE_CAPTION
     if any(reconstruction(group.outcomes) for group in answer.groups):
         free += ALONE_CAPTION
     if any(answer.compared.values()):
         free += LEVEL_CAPTION
-    return [(picture(answer, FREE), free), (picture(answer, MASKED), MASKED_CAPTION)]
+    found = [(picture(answer, FREE), free)]
+    masked = [outcome for group in answer.groups for outcome in in_way(group.outcomes, MASKED)]
+    if any(outcome.findings.background_mse.value for outcome in masked):  # else all lie at 0
+        found.append((picture(answer, MASKED), MASKED_CAPTION))
+    return found
 
 
 def picture(answer: Answer, way: str) -> Picture:

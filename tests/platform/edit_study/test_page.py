@@ -98,7 +98,9 @@ def test_an_error_of_nothing_has_a_place_on_the_axis(outcomes):
 def test_of_one_model_and_few_pairs_there_is_a_report_too(make_outcomes, tmp_path):
     rows = write_report(Store(tmp_path), Store(tmp_path / "out"), make_outcomes("pixels", *PIXELS))
 
-    assert len(rows) == 2 and "Edits through pixels succeed in" in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert len(rows) == 2 and "Edits through pixels succeed in" in page
+    assert page.count("<svg") == 1  # masked, all errors are 0
 
 
 def test_without_outcomes_there_is_nothing_to_report(tmp_path):
