@@ -6,12 +6,18 @@ from typing import Annotated
 
 import typer
 
-from unlatent.platform import display, endpoint_commands, image_commands, table_commands, vae_commands
+from unlatent.platform import display, edit_commands, endpoint_commands, image_commands, table_commands, vae_commands
 from unlatent.platform.benchmark_commands import benchmark
 from unlatent.platform.commands import Overrides, app
 from unlatent.platform.data_commands import data
 
-GROUPS = (image_commands.commands, endpoint_commands.commands, table_commands.commands, vae_commands.commands)
+GROUPS = (
+    image_commands.commands,
+    edit_commands.commands,
+    endpoint_commands.commands,
+    table_commands.commands,
+    vae_commands.commands,
+)
 for group in GROUPS:
     app.add_typer(group)
 app.add_typer(data, name="data")

@@ -55,4 +55,6 @@ def proportion(right: Values, of: Values, seed: int) -> Interval:  # (N,), (N,)
     spread = NORMAL**2 / count
     centre = (found.value + spread / 2) / (1 + spread)
     reach = NORMAL / (1 + spread) * math.sqrt(found.value * (1 - found.value) / count + spread / (4 * count))
-    return Interval(found.value, min(found.low, centre - reach), max(found.high, centre + reach), found.images)
+    return Interval(
+        found.value, max(0.0, min(found.low, centre - reach)), min(1.0, max(found.high, centre + reach)), found.images
+    )

@@ -6,6 +6,7 @@ Edits go through the engine that the endpoint runs.
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,9 +25,9 @@ from unlatent.platform.scenes import CLASSES, EditPair
 PROTOCOL = 1  # changes when the same edits would give other numbers
 FREE, MASKED, RECONSTRUCTED = "free", "masked", "reconstructed"
 STREAM = 2  # of seeds, which no other command draws from
+TOGETHER = 32  # images that go through an autoencoder at once
 
 OnImages = Callable[[int, int], None]  # images done so far, of how many
-Reconstruct = Callable[[Tensor], Tensor]  # uint8 (N, 3, S, S) -> uint8 (N, 3, S, S)
 
 
 @dataclass(frozen=True)
@@ -35,10 +36,18 @@ class Subject:
 
     name: str
     model: LoadedModel
-    reconstruct: Reconstruct | None = None  # encode, then decode, of the autoencoder whose latents it models
+
+    @property
+    def has_autoencoder(self) -> bool:
+        return self.model.autoencoder is not None
+
+    def reconstruct(self, images: Tensor) -> Tensor:  # uint8 (N, 3, S, S) -> uint8 (N, 3, S, S)
+        """Encode, then decode, with nothing between the two."""
+        space, device = self.model.space, self.model.device
+        return torch.cat([space.decode(space.encode(some.to(device))).cpu() for some in images.split(TOGETHER)])
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Attempt:
     """All pairs, edited by one model in one way. An image depends on its pair, its number and the seed alone."""
 
@@ -49,7 +58,7 @@ class Attempt:
     sampler: SamplerConfig
     seed: int
 
-    @property
+    @cached_property
     def depends_on(self) -> dict[str, Any]:
         """Columns of `edits`."""
         model = self.subject.model
@@ -61,6 +70,7 @@ class Attempt:
             "images_seen": model.images_seen,
             "space": "pixels" if model.autoencoder is None else "latents",
             "autoencoder": model.autoencoder,
+            "autoencoder_hash": model.space.identity,
             "way": self.way,
             **settings_columns(self.edit, self.sampler),
             "pairs": len(self.pairs),
@@ -81,7 +91,6 @@ class Attempt:
     def carried_out(self, max_rows: int, on_images: OnImages) -> Tensor:  # uint8 (N, 3, S, S)
         """The pairs' sources, as their target captions ask for; or through the autoencoder alone."""
         if self.edit is None:
-            assert self.subject.reconstruct is not None
             return self.subject.reconstruct(torch.from_numpy(np.stack([pair.source for pair in self.pairs])))
         orders = [self.order(number, self.edit) for number in range(len(self.pairs))]
         together = max(1, max_rows // orders[0].most_rows)
@@ -106,10 +115,10 @@ class Attempt:
 
 def require_editable(model: LoadedModel, pairs: Sequence[EditPair]) -> None:
     """Raises ValueError for a model that was made for other images, or other words, than the pairs have."""
-    config, size = model.network.config, pairs[0].source.shape[-1]
-    if model.autoencoder is None and (config.channels, config.image_size) != (3, size):
+    size = pairs[0].source.shape[-1]
+    if (model.colours, model.image_size) != (3, size):
         raise ValueError(
-            f"{model.checkpoint} edits {config.channels} channels of {config.image_size} pixels a side, and the pairs "
+            f"{model.checkpoint} edits {model.colours} channels of {model.image_size} pixels a side, and the pairs "
             f"have 3 of {size}"
         )
     if model.encoder is None and list(model.classes) != CLASSES:

@@ -7,13 +7,33 @@ background MSE stands for the model. It is chosen on the pairs it is measured on
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from unlatent.platform.edit_study.attempts import RECONSTRUCTED
+import numpy as np
+
+from unlatent.platform.edit_study.attempts import FREE, MASKED, RECONSTRUCTED
 from unlatent.platform.edit_study.study import Outcome
+from unlatent.platform.generation import LoadedModel
 from unlatent.platform.intervals import Interval, ratio
 from unlatent.platform.scenes import CLASSES
 
 CHANCE = 1 / len(CLASSES)  # of a class, where nothing at all is drawn
+
+
+@dataclass(frozen=True)
+class Group:
+    """What came of one subject's attempts."""
+
+    name: str
+    outcomes: list[Outcome]
+
+    @property
+    def through(self) -> str:
+        return f"through {self.name}"
+
+    @property
+    def model(self) -> LoadedModel:
+        return self.outcomes[0].attempt.subject.model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +43,17 @@ class Comparison:
     first: Outcome
     second: Outcome
     level: float  # success rate that both reach, or more
-    background: Interval  # MSE of the first as a share of the second's; nan where neither differs at all
+    background: Interval  # MSE of the first as a share of the second's; nan where the second's is 0
+
+    def as_json(self) -> dict[str, Any]:
+        """What is unknown is null."""
+        ends = {"value": self.background.value, "low": self.background.low, "high": self.background.high}
+        return {
+            "level": self.level,
+            "first_edit_id": self.first.attempt.id,
+            "second_edit_id": self.second.attempt.id,
+            "background_mse_ratio": {name: value if np.isfinite(value) else None for name, value in ends.items()},
+        }
 
 
 def compare(first: Sequence[Outcome], second: Sequence[Outcome], way: str) -> Comparison | None:
@@ -66,3 +96,45 @@ def reconstruction(outcomes: Sequence[Outcome]) -> Outcome | None:
 def share_of_reconstruction(alone: Outcome, edited: Outcome) -> Interval:
     """Background MSE of encode and decode alone, as a share of an edit's."""
     return ratio(alone.measured.background_errors, edited.measured.background_errors, edited.attempt.seed)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """All that was measured, and the first subject compared with each of the others."""
+
+    groups: list[Group]
+    compared: dict[tuple[str, str], Comparison | None]  # by the other's name and the way
+
+    @property
+    def first(self) -> Group:
+        return self.groups[0]
+
+    @property
+    def others(self) -> list[Group]:
+        return self.groups[1:]
+
+    def in_comparisons(self, way: str) -> list[Outcome]:
+        """The edits that are compared."""
+        found = [each for (_, of), each in self.compared.items() if each and of == way]
+        return [outcome for each in found for outcome in (each.first, each.second)]
+
+    def shown(self, group: Group, way: str) -> Outcome:
+        """The edits that stand for a subject: those that are compared, else those that succeed most often."""
+        for (name, of), found in self.compared.items():
+            if found and of == way and group.name in (self.first.name, name):
+                return found.first if group.name == self.first.name else found.second
+        return best(in_way(group.outcomes, way))
+
+
+def answer(outcomes: Sequence[Outcome]) -> Answer:
+    """By subject, in the order given."""
+    names = dict.fromkeys(outcome.name for outcome in outcomes)
+    groups = [Group(name, [outcome for outcome in outcomes if outcome.name == name]) for name in names]
+    return Answer(
+        groups,
+        {
+            (other.name, way): compare(groups[0].outcomes, other.outcomes, way)
+            for other in groups[1:]
+            for way in (FREE, MASKED)
+        },
+    )

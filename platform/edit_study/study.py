@@ -39,7 +39,7 @@ from unlatent.platform.scenes import EditPair
 from unlatent.platform.store import Store
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Outcome:
     """What came of an attempt."""
 
@@ -77,6 +77,8 @@ def run_study(
     many. Raises ValueError, before anything is edited, for settings, models and pairs that do not fit together.
     """
     settings, pairs = settings_to_try(edit, study), pairs[: study.pairs]
+    if len({subject.name for subject in subjects}) < len(subjects):
+        raise ValueError(f"subjects are called {[subject.name for subject in subjects]}; names of their own would do")
     for subject in subjects:
         require_editable(subject.model, pairs)
     attempts = [each for subject in subjects for each in attempts_of(subject, pairs, settings, study, sampler)]
@@ -103,7 +105,7 @@ def attempts_of(
     sampler: SamplerConfig | None,
 ) -> Iterator[Attempt]:
     attempt = partial(Attempt, subject=subject, pairs=pairs, sampler=sampler or subject.model.sampler, seed=study.seed)
-    if subject.reconstruct is not None:
+    if subject.has_autoencoder:
         yield attempt(way=RECONSTRUCTED, edit=None)
     for way, edit in product((FREE, MASKED), settings):
         yield attempt(way=way, edit=edit)
@@ -154,7 +156,7 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
         "edit_id": attempt.id,
         **attempt.depends_on,
         **outcome.findings.columns(),
-        "source_legibility": source_legibility(attempt.pairs, outcome.measured),
+        "source_legibility": source_legibility(attempt.pairs),
         "seconds_per_image": outcome.seconds / len(attempt.pairs),
         "device": outcome.device,
         **provenance(),
@@ -162,6 +164,6 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def source_legibility(pairs: Sequence[EditPair], measured: Measured) -> float:
+def source_legibility(pairs: Sequence[EditPair]) -> float:
     """Share of the signs' letters that are read right in the sources themselves: an upper bound for edits."""
-    return sum(letters_right(pair, pair.source) for pair in pairs) / float(measured.letters.sum())
+    return sum(letters_right(pair, pair.source) for pair in pairs) / sum(len(pair.line.text) for pair in pairs)

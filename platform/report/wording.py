@@ -7,6 +7,8 @@ from typing import Any
 
 import pandas as pd
 
+from unlatent.platform.intervals import Interval
+
 NOTHING = "–"
 PLUS_MINUS = "\u00a0±\u00a0"
 
@@ -71,6 +73,19 @@ def count(value: Any) -> str:
 def share(value: Any, decimals: int = 1) -> str:
     """A share in per cent, with a space that does not break."""
     return NOTHING if is_missing(value) else f"{100 * value:.{decimals}f}\u00a0%"
+
+
+def between(interval: Interval) -> str:
+    """`27.3 (26.8–27.9)`."""
+    if not interval.is_known:
+        return number(interval.value)
+    return f"{number(interval.value)} ({number(interval.low)}–{number(interval.high)})"
+
+
+def percent(interval: Interval) -> str:
+    """`98.1 % (96.0–99.2)`."""
+    text = share(interval.value)
+    return f"{text} ({100 * interval.low:.1f}–{100 * interval.high:.1f})" if interval.is_known else text
 
 
 def moment(value: Any) -> str:

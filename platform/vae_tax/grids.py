@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from unlatent.platform.intervals import Interval
 from unlatent.platform.report.grid import Column, Grid
-from unlatent.platform.report.wording import count, number, share
+from unlatent.platform.report.wording import between, count, number, percent, share
 from unlatent.platform.vae_tax.findings import Findings, TextSize
-from unlatent.platform.vae_tax.verdict import HALF, percent
+from unlatent.platform.vae_tax.verdict import HALF
 
 PUBLISHED = (  # TokBench, arXiv 2505.18142: OCR accuracy on small text in per cent, images of 256 and of 1024 pixels
     ("The images themselves", 86.05, 95.15),
@@ -74,10 +73,3 @@ def published_grid() -> Grid:
         Column("At 1024 px", lambda row: f"{row['at_1024']:.2f}", note="% read"),
     ]
     return Grid(columns, [dict(zip(("name", "at_256", "at_1024"), each, strict=True)) for each in PUBLISHED])
-
-
-def between(interval: Interval) -> str:
-    """`27.3 (26.8–27.9)`."""
-    if not interval.is_known:
-        return number(interval.value)
-    return f"{number(interval.value)} ({number(interval.low)}–{number(interval.high)})"

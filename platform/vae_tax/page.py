@@ -10,14 +10,14 @@ from unlatent.platform.devices import device_name
 from unlatent.platform.lettering import CAPITAL_SHARE
 from unlatent.platform.provenance import now, provenance, release
 from unlatent.platform.report.rendering import render
-from unlatent.platform.report.wording import count, moment, plural
+from unlatent.platform.report.wording import count, moment, percent, plural
 from unlatent.platform.store import Store
 from unlatent.platform.vae_tax import grids, samples
 from unlatent.platform.vae_tax.findings import Findings, find
 from unlatent.platform.vae_tax.image_set import ImageSet, left_out
 from unlatent.platform.vae_tax.measuring import Measured
 from unlatent.platform.vae_tax.plots import pictures
-from unlatent.platform.vae_tax.verdict import caveats, headline, on_rfid, percent, verdicts
+from unlatent.platform.vae_tax.verdict import caveats, headline, on_rfid, verdicts
 
 PAGE, NUMBERS = "report.html", "results.json"
 EXAMPLE = 12  # height of a capital, whose size of font is told

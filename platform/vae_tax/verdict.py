@@ -3,8 +3,7 @@
 import math
 from collections.abc import Sequence
 
-from unlatent.platform.intervals import Interval
-from unlatent.platform.report.wording import count, listed, number, plural, share
+from unlatent.platform.report.wording import count, listed, number, percent, plural, share
 from unlatent.platform.vae_tax.findings import Band, Findings, TextSize
 
 FEW_IMAGES = 30  # below, bootstrap intervals are too narrow themselves
@@ -163,9 +162,3 @@ def pixels(text: TextSize) -> str:
 
 def cycle(period: float) -> str:
     return f"{number(period, 2)}\u00a0px a cycle"
-
-
-def percent(interval: Interval) -> str:
-    """`98.1 % (96.0–99.2)`."""
-    text = share(interval.value)
-    return f"{text} ({100 * interval.low:.1f}–{100 * interval.high:.1f})" if interval.is_known else text

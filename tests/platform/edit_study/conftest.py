@@ -12,6 +12,7 @@ from unlatent.models.editing import EditConfig
 from unlatent.models.network import PixelTransformer
 from unlatent.models.presets import preset
 from unlatent.models.samplers import SamplerConfig
+from unlatent.platform.autoencoder_training import AutoencoderConfig, new_network
 from unlatent.platform.edit_study.attempts import Attempt, Subject
 from unlatent.platform.edit_study.measuring import Measured, measure
 from unlatent.platform.edit_study.study import Outcome
@@ -37,6 +38,16 @@ def pairs(scenes) -> list[EditPair]:
 @pytest.fixture(scope="session")
 def model() -> LoadedModel:
     return untrained("pixels")
+
+
+@pytest.fixture(scope="session")
+def latent_model(tmp_path_factory) -> LoadedModel:
+    """One of the latents of an autoencoder of random weights."""
+    folder, config = tmp_path_factory.mktemp("autoencoder"), AutoencoderConfig(width=8)
+    torch.manual_seed(0)
+    new_network(config).save_pretrained(folder)
+    sizes = {"channels": config.latent_channels, "image_size": 8, "patch_size": 2}
+    return untrained("latents", autoencoder=str(folder), **sizes)
 
 
 def untrained(run_id: str, **changes: Any) -> LoadedModel:
@@ -69,13 +80,13 @@ class Made:
 
 
 @pytest.fixture(scope="session")
-def make_outcomes(pairs, model) -> Callable[..., list[Outcome]]:
+def make_outcomes(pairs, model, latent_model) -> Callable[..., list[Outcome]]:
     """Outcomes of one subject by name, one for each `Made`. Images are the true targets."""
     targets = torch.from_numpy(np.stack([pair.target for pair in pairs]))
     true = measure(pairs, targets)
 
     def make(name: str, *made: Made) -> list[Outcome]:
-        subject = Subject(name, replace(model, run_id=name, autoencoder=None if name == "pixels" else "store/vae"))
+        subject = Subject(name, replace(model if name == "pixels" else latent_model, run_id=name))
         return [outcome(subject, each) for each in made]
 
     def outcome(subject: Subject, each: Made) -> Outcome:
@@ -84,7 +95,7 @@ def make_outcomes(pairs, model) -> Callable[..., list[Outcome]]:
         done = np.arange(COUNT) < round(each.success * COUNT)
         uneven = np.random.default_rng(0).uniform(0.9, 1.1, COUNT)
         measured = Measured(
-            background_errors=each.background * uneven,
+            background_errors=each.background * uneven / uneven.mean(),
             background_similarities=true.background_similarities,
             letters=true.letters,
             letters_right=true.letters_right,
