@@ -21,10 +21,11 @@ class Room:
     images: int  # at once
     working: int  # what comes and goes with them, where the network is not compiled
     largest: Sides  # of the images, for which that is
+    grid: int = 0  # what a checkpoint's grid of samples takes in its stead
 
     @property
     def total(self) -> int:
-        return self.weights + self.gradients + self.moments + self.averages + self.working
+        return self.weights + self.gradients + self.moments + self.averages + max(self.working, self.grid)
 
 
 def room_of(work: Work) -> Room:
@@ -33,7 +34,7 @@ def room_of(work: Work) -> Room:
 
 
 def training_room(work: Work) -> Room:
-    model, train, cluster = work.config.model, work.config.train, work.config.cluster
+    model, train, cluster, sampler = work.config.model, work.config.train, work.config.cluster, work.config.sampler
     each = weights_bytes(work.config) // (cluster.workers if train.parallel == "fsdp" else 1)
     images = train.batch_size // cluster.workers // train.accumulate
     recompute = train.recompute or ("modulation" if work.on_gpu else "none")
@@ -46,6 +47,7 @@ def training_room(work: Work) -> Room:
         images=images,
         working=memory.training_bytes(model, images, area(largest), train.precision, recompute),
         largest=largest,
+        grid=memory.drawing_bytes(model, train.grid_samples * sampler.most_rows, precision=sampler.precision),
     )
 
 
@@ -67,8 +69,9 @@ def room_in_words(works: list[Work]) -> str:
     kinds = ("weights", "gradients", "moments", "averages")
     parts = [f"{kind} {bytes_in_words(getattr(room, kind))}" for kind in kinds if getattr(room, kind)]
     at_once = f"{room.images} images at once" if room.images > 1 else "an image"
-    working = f"{at_once} of {in_words(room.largest)} up to {bytes_in_words(room.working)}, uncompiled"
-    return f"memory up to {bytes_in_words(room.total)}: {', '.join(parts)}; for {working}"
+    working = f"for {at_once} of {in_words(room.largest)} up to {bytes_in_words(room.working)}, uncompiled"
+    grid = f", or for a grid of samples {bytes_in_words(room.grid)}" if room.grid > room.working else ""
+    return f"memory up to {bytes_in_words(room.total)}: {', '.join(parts)}; {working}{grid}"
 
 
 def in_words(sides: Sides) -> str:

@@ -165,7 +165,13 @@ def test_memory_is_what_a_training_step_comes_to_hold(tmp_path, precision):
         "data=photographs",
         "data.image_size=64",
     ]
-    told += ["train=paper", "train.batch_size=8", f"train.precision={precision}", f"store={tmp_path}/store"]
+    told += [
+        "train=paper",
+        "train.grid_samples=1",
+        "train.batch_size=8",
+        f"train.precision={precision}",
+        f"store={tmp_path}/store",
+    ]
     config = compose_config(told)
     learner = make_learner(config.model, config.train, torch.device("cpu"))
     images, labels = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8), torch.zeros(8, dtype=torch.long)
