@@ -82,7 +82,7 @@ def measure(asked: argparse.Namespace) -> Report:
     recompute = asked.recompute or ("modulation" if device.type == "cuda" else "none")
     contenders = make_contenders(config, device, dtype, recompute, asked.published)
     report = Report(setup(asked, config, recompute), matrix_rate(device, dtype))
-    print(setup_text(report), flush=True)
+    print(setup_text(report.setup, report.matrix_rate), flush=True)
 
     for each in dict.fromkeys((torch.float32, dtype)):
         report.agreements += compare_outputs(contenders, make_batch(config, COMPARED, device), each)

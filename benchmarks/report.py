@@ -75,9 +75,9 @@ def over(ours: Any, baselines: list[Any], measure: str) -> dict[str, float]:
     return {line.contender: amount(ours) / amount(line) for line in baselines}
 
 
-def setup_text(report: Report) -> str:
-    lines = [f"{name:10} {value}" for name, value in report.setup.items()]
-    return "\n".join([*lines, f"{'matrices':10} {report.matrix_rate / 1e9:,.0f} GFLOP/s at best, in this precision"])
+def setup_text(setup: dict[str, Any], matrix_rate: float) -> str:
+    lines = [f"{name:10} {value}" for name, value in setup.items()]
+    return "\n".join([*lines, f"{'matrices':10} {matrix_rate / 1e9:,.0f} GFLOP/s at best, in this precision"])
 
 
 def timing_text(what: str, lines: list[Timing], matrix_rate: float) -> str:

@@ -1,5 +1,6 @@
 """How a network is compiled: as one graph, which keeps for the backward pass only what is dear to compute again."""
 
+import inspect
 from collections.abc import Callable
 from typing import Any
 
@@ -16,3 +17,14 @@ def sparing(graph: GraphModule, inputs: list[Any]) -> Callable[..., Any]:
     """
     with config.patch(aggressive_recomputation=True):
         return torch._inductor.compile(graph, inputs)
+
+
+def at_most(graphs: int) -> dict[str, int]:
+    """What torch.compile is told, so that what it compiles may have so many graphs.
+
+    Before 2.13 it is not to be told: the limit is the process's, and is raised.
+    """
+    if "recompile_limit" in inspect.signature(torch.compile).parameters:
+        return {"recompile_limit": graphs}
+    torch._dynamo.config.recompile_limit = max(graphs, torch._dynamo.config.recompile_limit)
+    return {}

@@ -49,14 +49,14 @@ def parameters(config: PixelTransformerConfig) -> int:
     return network(config).parameters
 
 
-def forward_gflops(config: PixelTransformerConfig) -> float:
-    """Per image; of a text network with texts of full length."""
-    return network(config).flops / 1e9
+def forward_gflops(config: PixelTransformerConfig, pixels: int | None = None) -> float:
+    """Per image, of the configured size or of so many pixels; of a text network with texts of full length."""
+    return network(config, pixels=pixels).flops / 1e9
 
 
-def training_gflops(config: PixelTransformerConfig) -> float:
+def training_gflops(config: PixelTransformerConfig, pixels: int | None = None) -> float:
     """Per image, forward and backward: what the model needs, whatever is computed again."""
-    counted = network(config)
+    counted = network(config, pixels=pixels)
     return (3 * counted.flops - counted.unasked) / 1e9
 
 
@@ -65,15 +65,18 @@ def recomputed_gflops(config: PixelTransformerConfig, recompute: str) -> float:
     return network(config, recompute).again / 1e9
 
 
-def activation_bytes(config: PixelTransformerConfig, recompute: str = "none") -> int:
+def activation_bytes(config: PixelTransformerConfig, recompute: str = "none", pixels: int | None = None) -> int:
     """Per image: what one forward pass keeps for the backward pass."""
-    return BYTES_PER_VALUE * network(config, recompute).kept
+    return BYTES_PER_VALUE * network(config, recompute, pixels).kept
 
 
-def network(config: PixelTransformerConfig, recompute: str = "none") -> Cost:
+def network(config: PixelTransformerConfig, recompute: str = "none", pixels: int | None = None) -> Cost:
+    """Of an image of the configured size, or of so many pixels, whatever its proportion."""
     assert recompute in RECOMPUTATIONS, recompute
-    decoder = pixel_decoder(config, recompute != "none") if config.pixel_depth else patch_decoder(config)
-    return embeddings(config) + patch_level(config, recompute == "blocks") + decoder
+    pixels = config.image_size**2 if pixels is None else pixels
+    again = recompute != "none"
+    decoder = pixel_decoder(config, pixels, again) if config.pixel_depth else patch_decoder(config, pixels)
+    return embeddings(config, pixels) + patch_level(config, pixels, recompute == "blocks") + decoder
 
 
 def linear(rows: int, inputs: int, outputs: int, bias: bool = True, asked: bool = True) -> Cost:
@@ -127,14 +130,14 @@ def residual(config: PixelTransformerConfig, modulation: str, rows: int, width: 
     return norm(config, rows, width) + keep(factors * rows * width)
 
 
-def embeddings(config: PixelTransformerConfig) -> Cost:
-    width, values = config.width, config.channels * config.image_size**2
+def embeddings(config: PixelTransformerConfig, pixels: int) -> Cost:
+    width, patch_values = config.width, config.channels * config.patch_size**2
     time = (
         linear(1, 2 * TIME_FREQUENCIES, width, asked=False)
         + linear(1, width, width)
         + keep(2 * TIME_FREQUENCIES + 2 * width)
     )
-    image = linear(config.grid**2, values // config.grid**2, width, asked=False) + keep(values)
+    image = linear(pixels // config.patch_size**2, patch_values, width, asked=False) + keep(config.channels * pixels)
     if config.condition == "class":
         return image + time + Cost(parameters=(config.classes + 1) * width) + keep(2 * width)  # before, after its SiLU
     tokens, encoder_width = config.text.tokens, config.text.width
@@ -149,26 +152,26 @@ def embeddings(config: PixelTransformerConfig) -> Cost:
     return image + time + text + keep(width)  # the condition, after its SiLU
 
 
-def patch_level(config: PixelTransformerConfig, again: bool) -> Cost:
-    patches, texts = config.grid**2, config.text.tokens
+def patch_level(config: PixelTransformerConfig, pixels: int, again: bool) -> Cost:
+    patches, texts = pixels // config.patch_size**2, config.text.tokens
     if config.condition == "class":
-        block = patch_block(config)
+        block = patch_block(config, patches)
         return config.patch_depth * (repeated(block, patches * config.width) if again else block)
-    blocks = [joint_block(config, last=number == config.patch_depth) for number in range(1, config.patch_depth + 1)]
+    blocks = [
+        joint_block(config, patches, last=number == config.patch_depth) for number in range(1, config.patch_depth + 1)
+    ]
     inputs = (patches + texts) * config.width
     return sum((repeated(block, inputs) if again else block for block in blocks), start=Cost())
 
 
-def patch_block(config: PixelTransformerConfig) -> Cost:
-    tokens, width = config.grid**2, config.width
-    return (
-        before_mixing(config, tokens) + mixing(tokens, width, config.heads, copied=False) + after_mixing(config, tokens)
-    )
+def patch_block(config: PixelTransformerConfig, patches: int) -> Cost:
+    mixed = mixing(patches, config.width, config.heads, copied=False)
+    return before_mixing(config, patches) + mixed + after_mixing(config, patches)
 
 
-def joint_block(config: PixelTransformerConfig, last: bool) -> Cost:
+def joint_block(config: PixelTransformerConfig, patches: int, last: bool) -> Cost:
     """Image and text, mixed together. In the last block nothing is made of the mixed text."""
-    patches, texts, width = config.grid**2, config.text.tokens, config.width
+    texts, width = config.text.tokens, config.width
     of_text = after_mixing(config, texts)
     return (
         before_mixing(config, patches)
@@ -204,29 +207,29 @@ def after_mixing(config: PixelTransformerConfig, tokens: int) -> Cost:
     )
 
 
-def patch_decoder(config: PixelTransformerConfig) -> Cost:
-    tokens, width = config.grid**2, config.width
+def patch_decoder(config: PixelTransformerConfig, pixels: int) -> Cost:
+    tokens, width = pixels // config.patch_size**2, config.width
     head = linear(tokens, width, config.channels * config.patch_size**2)
     return norm(config, tokens, width) + keep(tokens * width) + head
 
 
-def pixel_decoder(config: PixelTransformerConfig, again: bool) -> Cost:
-    pixels, width = config.image_size**2, config.pixel_width
-    directions = 1 if config.adaln == "global" else config.grid**2
+def pixel_decoder(config: PixelTransformerConfig, pixels: int, again: bool) -> Cost:
+    width = config.pixel_width
+    directions = 1 if config.adaln == "global" else pixels // config.patch_size**2
     return (
         linear(pixels, config.channels, width, asked=False)
         + keep(pixels * config.channels)
         + keep(2 * directions * config.width)  # the condition, before and after its SiLU
-        + config.pixel_depth * pixel_block(config, directions, again)
+        + config.pixel_depth * pixel_block(config, pixels, directions, again)
         + norm(config, pixels, width)
         + keep(pixels * width)
         + linear(pixels, width, config.channels)
     )
 
 
-def pixel_block(config: PixelTransformerConfig, directions: int, again: bool) -> Cost:
+def pixel_block(config: PixelTransformerConfig, pixels: int, directions: int, again: bool) -> Cost:
     """What attention gets, attention, and the rest; the first and the last can be computed again."""
-    pixels, width = config.image_size**2, config.pixel_width
+    width = config.pixel_width
     sets = config.patch_size**2 if config.adaln == "pixel" else 1
     pre, attention = config.modulation == "pre", config.compaction.attention
     early = 2 if pre and attention else 0  # vectors that are needed before attention
@@ -244,7 +247,7 @@ def pixel_block(config: PixelTransformerConfig, directions: int, again: bool) ->
     )
     if again:
         before, after = repeated(before, 0), repeated(after, (1 + attention) * pixels * width)
-    return before + compact_attention(config) + after if attention else after
+    return before + compact_attention(config, pixels) + after if attention else after
 
 
 def modulation(config: PixelTransformerConfig, directions: int, vectors: int) -> Cost:
@@ -252,8 +255,8 @@ def modulation(config: PixelTransformerConfig, directions: int, vectors: int) ->
     return linear(directions, config.width, values) + keep(directions * values) if vectors else Cost()
 
 
-def compact_attention(config: PixelTransformerConfig) -> Cost:
-    tokens = (config.image_size // config.window) ** 2
+def compact_attention(config: PixelTransformerConfig, pixels: int) -> Cost:
+    tokens = pixels // config.window**2
     values, width, heads = config.window**2 * config.pixel_width, config.attention_width, config.attention_heads
     return (
         linear(tokens, values, width)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from unlatent.models.byte_text import ByteEmbedding, byte_text
-from unlatent.models.compilation import sparing
+from unlatent.models.compilation import at_most, sparing
 from unlatent.models.condition import TOKEN_BYTES, Condition, Text, as_text, to_device
 from unlatent.models.config import PixelTransformerConfig, listed
 from unlatent.models.decoders import PatchDecoder, PixelDecoder
@@ -148,12 +148,12 @@ class PixelTransformer(nn.Module):
 
     def compile(self) -> None:
         """From here on, runs as one graph in training and one in sampling, for images of a size in batches of any."""
-        super().compile(fullgraph=True, backend=sparing, recompile_limit=MOST_SIZES)
+        super().compile(fullgraph=True, backend=sparing, **at_most(MOST_SIZES))
 
     def compile_blocks(self) -> None:
         """From here on, every block runs as a graph of its own: a sharded network puts weights together in between."""
         for block in self.blocks:
-            whole: dict[str, Any] = {"fullgraph": True, "backend": sparing, "recompile_limit": MOST_SIZES}
+            whole: dict[str, Any] = {"fullgraph": True, "backend": sparing, **at_most(MOST_SIZES)}
             block.forward = torch.compile(block.forward, dynamic=False, **whole)
 
     def __call__(self, x: Tensor, t: Tensor, condition: Condition, **asked: int) -> Any:

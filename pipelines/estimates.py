@@ -1,46 +1,27 @@
 """What a pipeline has to compute, and how long that takes at the rates that its store knows."""
 
-from dataclasses import dataclass, replace
-
 from unlatent.models import cost
 from unlatent.pipelines.definition import Step
 from unlatent.pipelines.execution import Execution
-from unlatent.platform import spaces
-from unlatent.platform.config import Config
+from unlatent.pipelines.room import in_words, room_in_words
+from unlatent.pipelines.work import Work, area, work_of
 from unlatent.platform.display import say
-from unlatent.platform.placement import trial_need
 from unlatent.platform.rates import Rate, best_rate, known_rates, measure_on_ray
-from unlatent.platform.tuning.plan import planned_configs
 
 UNITS = ((1e12, "ZFLOPs"), (1e9, "EFLOPs"), (1e6, "PFLOPs"), (1e3, "TFLOPs"), (1, "GFLOPs"))  # in 10⁹ FLOPs
 PERIODS = ((31_557_600.0, "years"), (86400.0, "days"), (3600.0, "h"), (60.0, "min"))  # each from two of its own on
 
 
-@dataclass(frozen=True)
-class Work:
-    """Of a step: images, what one costs, and on how many devices of which kind at once."""
-
-    kind: str  # training or drawing
-    images: int
-    gflops_each: float
-    config: Config
-    devices: int = 1
-    on_gpu: bool = False
-
-    @property
-    def gflops(self) -> float:
-        return self.images * self.gflops_each
-
-
 def estimates(execution: Execution, works: dict[str, list[Work]]) -> list[str]:
-    """A line or two for each step that trains or draws."""
+    """Some lines for each step that trains or draws, its name in the first."""
     rates = known_rates(execution.store)
     lines = []
     for name, computed in works.items():
         if computed:
             waits = waits_for_winner(execution, execution.pipeline.steps[name])
             doubt = "; the winner of the sweep may be another network" if waits else ""
-            lines += [f"{name}: {amount(computed)}{doubt}", f"    {duration(computed, rates)}"]
+            lines += [f"{name}: {amount(computed)}{doubt}"]
+            lines += [f"    {line}" for line in needs(computed)] + [f"    {duration(computed, rates)}"]
     return lines
 
 
@@ -59,22 +40,6 @@ def seconds(works: list[Work], rates: list[Rate]) -> float | None:
     return sum(work.gflops / rate.gflops_per_s / work.devices for work, rate in zip(works, known, strict=True))
 
 
-def work_of(execution: Execution, step: Step) -> list[Work]:
-    """What a step computes by the network; of a sweep, trial by trial, as if none were stopped early."""
-    config = execution.config_of(step)
-    if step.run == "train":
-        return [training(config, config.cluster.gpus_per_worker > 0)]
-    if step.run == "train_on_latents" and config.model.autoencoder:  # else it waits for one
-        model = spaces.fitted(config.model, spaces.LATENTS_OF, config.data.image_size)
-        return [training(replace(config, model=model), config.cluster.gpus_per_worker > 0)]
-    if step.run == "evaluate":
-        return [drawing(config)]
-    if step.run == "sweep" and step.sweep:
-        trials = planned_configs(step.sweep, execution.overrides_of(step))
-        return [training(trial, trial_need(trial.cluster).gpus > 0) for trial in trials]
-    return []
-
-
 def measure_rates(execution: Execution) -> None:
     """Times the networks of the steps that train; of a sweep, its first trial's.
 
@@ -87,22 +52,29 @@ def measure_rates(execution: Execution) -> None:
             say(f"{step.name}: {row['work']} at {rate}, on {row['device']}, {row['precision']}")
 
 
-def training(config: Config, on_gpu: bool) -> Work:
-    gflops = cost.training_gflops(config.model)
-    return Work("training", config.train.total_images, gflops, config, config.cluster.workers, on_gpu)
-
-
-def drawing(config: Config) -> Work:
-    gflops = config.sampler.network_evaluations() * cost.forward_gflops(config.model)
-    return Work("drawing", config.evaluation.samples, gflops, config, on_gpu=config.cluster.gpus_per_worker > 0)
-
-
 def amount(works: list[Work]) -> str:
     """`training on 409,600,000 images × 932.1 GFLOPs = 382 EFLOPs`."""
     total = flops(sum(work.gflops for work in works))
     if len(works) > 1:
         return f"{works[0].kind} of {len(works)} trials, {sum(work.images for work in works):,} images = {total}"
     return f"{works[0].kind}, {works[0].images:,} images × {flops(works[0].gflops_each)} = {total}"
+
+
+def needs(works: list[Work]) -> list[str]:
+    """The network, where there is one, and the memory of the largest process."""
+    return [*(network_in_words(work) for work in works if len(works) == 1), room_in_words(works)]
+
+
+def network_in_words(work: Work) -> str:
+    """`network of 1,302.5M parameters, 6.17 TFLOPs a call for an image of 1024x1024`."""
+    model = work.config.model
+    millions = f"network of {cost.parameters(model) / 1e6:,.1f}M parameters"
+    each = {sides: cost.forward_gflops(model, area(sides)) for sides in work.sizes}
+    low, high = min(each, key=each.__getitem__), max(each, key=each.__getitem__)
+    if len(each) == 1:
+        return f"{millions}, {flops(each[low])} a call for an image of {in_words(low)}"
+    ends = f"{flops(each[low])} a call for an image of {in_words(low)} to {flops(each[high])} for {in_words(high)}"
+    return f"{millions}, {len(each)} sizes of images, {ends}"
 
 
 def duration(works: list[Work], rates: list[Rate]) -> str:

@@ -7,13 +7,12 @@ from unlatent.pipelines import records
 from unlatent.pipelines.basis import changes
 from unlatent.pipelines.deciding import decide
 from unlatent.pipelines.definition import Step
-from unlatent.pipelines.estimates import Work, seconds, waits_for_winner, work_of
+from unlatent.pipelines.estimates import seconds, waits_for_winner
 from unlatent.pipelines.execution import Execution
-from unlatent.pipelines.room import disk_bytes, memory_bytes
+from unlatent.pipelines.room import bytes_in_words, disk_bytes, memory_bytes
 from unlatent.pipelines.steps import ACTIONS
-from unlatent.platform.rates import Rate
-
-BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
+from unlatent.pipelines.work import Work, work_of
+from unlatent.platform.rates import Rate, best_rate
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +25,7 @@ class Planned:
     why: str
     needs: tuple[str, ...]
     resources: str
-    memory_bytes: int | None  # of one worker or trial, estimated; None where it is not known
+    memory_bytes: int | None  # of the largest worker, trial or process that draws, estimated; None where there is none
     disk_bytes: int | None  # that its checkpoints come to take, at most
     works: list[Work]  # what it computes by the network
 
@@ -109,11 +108,14 @@ def as_json(planned: Planned, rates: list[Rate]) -> str:
         "gflops": sum(work.gflops for work in planned.works) or None,
         "duration_s": seconds(planned.works, rates) if planned.works else None,
     }
-    return json.dumps(said | computed)
+    return json.dumps(said | computed | {"sizes": sizes(planned.works[0], rates) if len(planned.works) == 1 else None})
 
 
-def bytes_in_words(count: int | None) -> str:
-    if count is None:
-        return ""
-    size, unit = next((each for each in BYTES if count >= each[0]), (1.0, "B"))
-    return f"{count / size:.3g} {unit}"
+def sizes(work: Work, rates: list[Rate]) -> list[dict[str, float | None]]:
+    """The images that a step trains on or draws, by proportion: what one of each costs on one device."""
+    rate, found = best_rate(rates, work.kind, work.config, work.on_gpu), []
+    for height, width in work.sizes:
+        gflops = work.gflops_of((height, width))
+        seconds_each = gflops / rate.gflops_per_s if rate else None
+        found.append({"width": width, "height": height, "gflops_each": gflops, "seconds_each": seconds_each})
+    return found

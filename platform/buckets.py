@@ -15,6 +15,11 @@ from unlatent.platform.data_order import Indices, Order
 Sides = tuple[int, int]  # height and width, in pixels
 
 
+def step_of_buckets(image_size: int, given: int | None) -> int:
+    """Pixels that the sides of buckets are multiples of: an eighth of a square's unless given."""
+    return max(1, image_size // 8) if given is None else given
+
+
 def sides_of_buckets(image_size: int, step: int, max_aspect_ratio: float) -> list[Sides]:
     """Of all buckets: multiples of `step`, of about the area of a square of `image_size`, the tallest first."""
     found = set()

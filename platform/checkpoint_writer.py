@@ -100,7 +100,7 @@ def draw_samples(run: Run, learner: Learner, shown: Condition) -> Tensor:
     config, count = run.config.model, run.config.train.grid_samples
     network = learner.averages.main
     device = next(network.parameters()).device
-    noise = draw_noise(range(count), config.channels, config.image_size).to(device)
+    noise = draw_noise(range(count), (config.channels, config.image_size, config.image_size)).to(device)
     unconditional = repeat_last(learner.nothing, count - 1)
     drawn = sample(network, noise, to_device(shown, device), run.config.sampler, unconditional)
     return learner.space.decode(drawn).cpu()

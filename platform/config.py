@@ -22,6 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.editing import EditConfig
+from unlatent.models.network import MOST_SIZES
 from unlatent.models.presets import PRESETS
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.autoencoder_training import AutoencoderConfig
@@ -73,10 +74,20 @@ class Config:
                 f"model.patch_size={self.model.patch_size} does not divide data.bucket_step={bucket_step(self.data)}, "
                 "of which the sides of buckets are multiples"
             )
+        self._require_graphs()
         if direction(self.serve.metric) is None:
             raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join([*DIRECTIONS, *SUITES])}")
         for workers in self.cluster.worker_counts:
             self._require_shares(workers)
+
+    def _require_graphs(self) -> None:
+        """A network that is compiled has a graph for each size of images, and one for squares, that are drawn."""
+        compiles = self.train.compile or (self.train.compile is None and self.cluster.gpus_per_worker > 0)
+        if compiles and len(buckets_of(self.data)) >= MOST_SIZES:
+            raise ValueError(
+                f"data.bucket_step={bucket_step(self.data)} makes {len(buckets_of(self.data))} buckets, and a compiled "
+                f"network has graphs for {MOST_SIZES} sizes; a larger step would do, or train.compile=false"
+            )
 
     def _require_shares(self, workers: int) -> None:
         """Every worker takes as many images of a batch as every other, in parts as large as one another."""

@@ -11,7 +11,7 @@ from pyarrow import fs
 
 from unlatent.models.config import divisors, listed
 from unlatent.platform import digits, photographs
-from unlatent.platform.buckets import Buckets, Sides, nearest, sides_of_buckets
+from unlatent.platform.buckets import Buckets, Sides, nearest, sides_of_buckets, step_of_buckets
 from unlatent.platform.image_decoding import LONGEST_STRIP
 from unlatent.platform.image_folder import FolderPixels, listing_hash, open_folder
 from unlatent.platform.image_split import ArrayPixels, ImageSplit
@@ -92,7 +92,7 @@ def require_buckets(config: DataConfig) -> None:
 
 def bucket_step(config: DataConfig) -> int:
     """Pixels that the sides of buckets are multiples of."""
-    return max(1, config.image_size // 8) if config.bucket_step is None else config.bucket_step
+    return step_of_buckets(config.image_size, config.bucket_step)
 
 
 def buckets_of(config: DataConfig) -> list[Sides]:

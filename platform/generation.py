@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -17,6 +17,8 @@ from unlatent.models.config import config_from
 from unlatent.models.network import PixelTransformer
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
+from unlatent.platform.buckets import Sides
+from unlatent.platform.image_sizes import read_size, require_drawable, trained_sides
 from unlatent.platform.prompts import Prompt, Prompts
 from unlatent.platform.spaces import LATENTS_OF, Space, open_space
 from unlatent.platform.store import Store, split_address
@@ -35,6 +37,7 @@ class LoadedModel:
     checkpoint_hash: str
     images_seen: int
     weights: str  # ema or raw
+    trained_sides: list[Sides] = field(default_factory=list)  # height and width of images; none: it is not known
 
     @property
     def autoencoder(self) -> str | None:
@@ -77,14 +80,32 @@ class LoadedModel:
         return next(self.network.parameters()).device
 
     def generate(
-        self, prompts: Sequence[str | int], seeds: Sequence[int], settings: SamplerConfig | None = None
+        self,
+        prompts: Sequence[str | int],
+        seeds: Sequence[int],
+        settings: SamplerConfig | None = None,
+        size: str | None = None,
     ) -> list[Image.Image]:
         """One image for each prompt (a text; or a class, by name or index) and seed.
 
-        Settings are the run's own unless given. Raises ValueError for what is no class, or a text that is too long.
+        Settings and size (`1280x768`: width, height) are the run's own unless given. Raises ValueError for what is no
+        class, a text that is too long, or a size that is not to be drawn.
         """
         asked = [self.prompts.read(str(said)) for said in prompts]
-        return [to_image(pixels) for pixels in generate(self, asked, seeds, settings or self.sampler)]
+        sides = None if size is None else self.read_size(size)
+        return [to_image(pixels) for pixels in generate(self, asked, seeds, settings or self.sampler, sides)]
+
+    def read_size(self, said: str) -> Sides:
+        """Raises ValueError for a size that is not to be drawn."""
+        sides = read_size(said)
+        require_drawable(sides, self.network.config.patch_size * self.space.factor, self.image_size)
+        return sides
+
+    def noise(self, seeds: Sequence[int], sides: Sides | None = None) -> Tensor:
+        """What images of its own size begin as, or of other sides."""
+        config = self.network.config
+        shape = (config.channels, config.image_size, config.image_size)
+        return draw_noise(seeds, shape if sides is None else self.space.shape((self.colours, *sides))).to(self.device)
 
     def condition(self, prompts: Sequence[Prompt]) -> Condition:
         """What the network is told of each."""
@@ -121,12 +142,12 @@ def load_model(store: Store, path: str, weights: str = "ema", device: str | torc
         checkpoint_hash=checkpoint.hash,
         images_seen=checkpoint.images_seen,
         weights=weights,
+        trained_sides=trained_sides(config["data"]),
     )
 
 
-def draw_noise(seeds: Sequence[int], channels: int, image_size: int) -> Tensor:  # (N, C, H, W)
+def draw_noise(seeds: Sequence[int], shape: tuple[int, int, int]) -> Tensor:  # (C, H, W) -> (N, C, H, W)
     """Each image's noise comes from its own seed, on the CPU, so that neither batch nor device shows in it."""
-    shape = (channels, image_size, image_size)
     return torch.stack([torch.randn(shape, generator=torch.Generator().manual_seed(seed)) for seed in seeds])
 
 
@@ -136,10 +157,13 @@ def generate(
     prompts: Sequence[Prompt],
     seeds: Sequence[int],
     settings: SamplerConfig,
+    sides: Sides | None = None,
 ) -> Tensor:
-    """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its prompt, its seed and the settings alone."""
-    config = model.network.config
-    noise = draw_noise(seeds, config.channels, config.image_size).to(model.device)
+    """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its prompt, its seed and the settings alone.
+
+    And on their height and width, where those are not the run's own.
+    """
+    noise = model.noise(seeds, sides)
     condition, unconditional = model.condition(prompts), model.unconditional(len(prompts))
     return model.space.decode(sample(model.network, noise, condition, settings, unconditional)).cpu()
 

@@ -29,6 +29,7 @@ def generate(
     negative_prompt: Annotated[str | None, typer.Option(help="What guidance is to lead away from")] = None,
     count: Annotated[int, typer.Option(min=1, help="Images of each")] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Of the first image; each next one has the next")] = 0,
+    size: Annotated[str | None, typer.Option(help="Width and height, as 1280x768; a square unless given")] = None,
     out: Annotated[Path, typer.Option(help="Folder for the PNG files")] = Path("images"),
     checkpoint: OfCheckpoint = None,
 ) -> None:
@@ -38,6 +39,7 @@ def generate(
     """
     from unlatent.platform.config import compose_config
     from unlatent.platform.generation import to_image
+    from unlatent.platform.image_sizes import remark
     from unlatent.platform.orders import Generation, carry_out
 
     config = compose_config(overrides or [])
@@ -45,10 +47,13 @@ def generate(
     if model.encoder and not prompts:
         raise ValueError(f"{model.checkpoint} makes images of texts; --prompt 'a text' would do")
     asked = [model.prompts.read(name) for name in prompts or model.classes for _ in range(count)]
+    sides = None if size is None else model.read_size(size)
+    if sides and (said := remark(sides, model.trained_sides)):
+        display.say(f"{model.checkpoint}: {said}")
     avoided = None if negative_prompt is None else model.prompts.read(negative_prompt)
     sampler = sampler_for(model, config, overrides)
     orders = [
-        Generation(prompt=prompt, avoided=avoided, seeds=[number], settings=sampler)
+        Generation(prompt=prompt, avoided=avoided, seeds=[number], settings=sampler, sides=sides)
         for number, prompt in enumerate(asked, seed)
     ]
     out.mkdir(parents=True, exist_ok=True)

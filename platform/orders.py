@@ -15,8 +15,9 @@ from unlatent.models.editing import EditConfig, changed_region, kept_outside
 from unlatent.models.engine import Engine, Job
 from unlatent.models.queries import Trajectory
 from unlatent.models.samplers import Point, SamplerConfig, draw
+from unlatent.platform.buckets import Sides
 from unlatent.platform.data_order import mix
-from unlatent.platform.generation import LoadedModel, draw_noise
+from unlatent.platform.generation import LoadedModel
 from unlatent.platform.prompts import Prompt
 
 EDITS = 1  # the stream of noise that edits draw from: the noise that made an image would break its edit
@@ -33,6 +34,7 @@ class Generation:
     settings: SamplerConfig
     avoided: Prompt | None = None  # what guidance leads away from; None: from nothing in particular
     partial_images: int = 0  # how often each image is shown before it is done
+    sides: Sides | None = None  # height and width of the images; None: the model's own
 
     @property
     def steps(self) -> list[int]:
@@ -56,8 +58,7 @@ class Generation:
         return Job(self.trajectory(model, self.seeds[index], on_step), self.most_rows)
 
     def trajectory(self, model: LoadedModel, seed: int, on_step: OnStep | None) -> Trajectory:
-        config = model.network.config
-        noise = draw_noise([seed], config.channels, config.image_size).to(model.device)
+        noise = model.noise([seed], self.sides)
         away = model.unconditional(1) if self.avoided is None else model.condition([self.avoided])
         image = yield from draw(noise, model.condition([self.prompt]), self.settings, away, on_step)
         return pixels_of(model, image)

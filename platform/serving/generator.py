@@ -3,7 +3,7 @@
 import torch
 
 from unlatent.models.samplers import SamplerConfig, sample
-from unlatent.platform.generation import LoadedModel, draw_noise
+from unlatent.platform.generation import LoadedModel
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.metrics import Metrics
 from unlatent.platform.serving.model_card import ModelCard
@@ -35,8 +35,7 @@ class Generator:
 @torch.inference_mode()
 def warm_up(model: LoadedModel, rows: int) -> None:
     """Makes so many images in two steps. Raises ValueError where they are none."""
-    config = model.network.config
-    noise = draw_noise(range(rows), config.channels, config.image_size).to(model.device)
+    noise = model.noise(range(rows))
     nothing, settings = model.unconditional(rows), SamplerConfig(steps=2, precision=model.sampler.precision)
     images = sample(model.network, noise, nothing, settings)
     if not images.isfinite().all():

@@ -6,7 +6,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from unlatent.models import CompactionConfig, PixelTransformer, PixelTransformerConfig
+from unlatent.models import CompactionConfig, PixelTransformer, PixelTransformerConfig, TextConfig
 from unlatent.models.cost import (
     activation_bytes,
     forward_gflops,
@@ -99,6 +99,20 @@ def test_activation_bytes_are_those_that_autograd_keeps(config, make_inputs, rec
     kept = kept_bytes(config, make_inputs, recompute, count=4)
 
     assert activation_bytes(config, recompute) == pytest.approx(kept, rel=0.02)
+
+
+@pytest.mark.parametrize("changes", [{}, {"condition": "text", "text": TextConfig(width=12, tokens=7)}], ids=str)
+def test_an_image_of_another_proportion_costs_what_pytorch_counts(make_config, make_inputs, changes):
+    config, pixels = make_config(**changes), 24 * 40
+
+    def make_long(config, count):
+        _, t, condition = make_inputs(config, count)
+        return torch.randn(count, 3, 24, 40), t, condition
+
+    assert forward_gflops(config, pixels) == pytest.approx(counted_gflops(config, make_long), rel=0.02)
+    assert training_gflops(config, pixels) == pytest.approx(counted_gflops(config, make_long, "none"), rel=0.02)
+    kept = kept_bytes(config, make_long, "none", count=4)
+    assert activation_bytes(config, pixels=pixels) == pytest.approx(kept, rel=0.02)
 
 
 @pytest.mark.parametrize("size", [B, L, XL], ids=["B", "L", "XL"])

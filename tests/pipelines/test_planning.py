@@ -4,16 +4,22 @@ import json
 import sys
 
 import pytest
+import torch
 
+from benchmarks.memory import optimizer_tensors, step_memory
 from tests.kitchen import DIAMOND
 from unlatent.models import cost
 from unlatent.pipelines.__main__ import run_command
 from unlatent.pipelines.definition import load_pipeline
 from unlatent.pipelines.execution import Execution
 from unlatent.pipelines.planning import as_json, plan_pipeline
-from unlatent.pipelines.room import run_bytes
+from unlatent.pipelines.room import run_bytes, training_room
+from unlatent.pipelines.work import training
 from unlatent.platform import checkpoints, rates, tables
+from unlatent.platform.config import compose_config
 from unlatent.platform.datasets import open_dataset
+from unlatent.platform.learner import make_learner, train_step
+from unlatent.platform.provenance import now
 from unlatent.platform.runs import plan_run
 from unlatent.platform.training import Worker, train
 
@@ -130,6 +136,56 @@ def test_a_measured_rate_gives_hours(tmp_path, monkeypatch):
     trained = planned["train"]
     assert trained["duration_s"] == pytest.approx(trained["gflops"] / rows[0]["gflops_per_s"])
     assert planned["evaluate"]["duration_s"] > 0 and planned["data"]["duration_s"] is None
+
+
+def test_each_proportion_of_images_has_its_own_cost(tmp_path):
+    execution = Execution(load_pipeline("text_to_image1024"), (f"store={tmp_path}/store",))
+    [training] = [each for each in plan_pipeline(execution) if each.step == "train"]
+    model = training.works[0].config.model
+    rate = rates.Rate(
+        work="training", gflops_per_s=1e5, forward_gflops=1.0, device="a GPU", precision="bf16", measured_at=now()
+    )
+
+    unknown = json.loads(as_json(training, []))["sizes"]
+    found = {(size["width"], size["height"]): size for size in json.loads(as_json(training, [rate]))["sizes"]}
+
+    assert len(found) == 33 and {size["seconds_each"] for size in unknown} == {None}
+    assert found[1280, 832]["gflops_each"] == cost.training_gflops(model, 1280 * 832)
+    assert found[1280, 832]["seconds_each"] == pytest.approx(found[1280, 832]["gflops_each"] / 1e5)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_memory_is_what_a_training_step_comes_to_hold(tmp_path, precision):
+    """The allocator's word on weights, gradients, optimizer, average and the rest of one step."""
+    told = [
+        "model=b",
+        "model.width=64",
+        "model.heads=2",
+        "model.patch_depth=2",
+        "data=photographs",
+        "data.image_size=64",
+    ]
+    told += [
+        "train=paper",
+        "train.grid_samples=1",
+        "train.batch_size=8",
+        f"train.precision={precision}",
+        f"store={tmp_path}/store",
+    ]
+    config = compose_config(told)
+    learner = make_learner(config.model, config.train, torch.device("cpu"))
+    images, labels = torch.randint(256, (8, 3, 64, 64), dtype=torch.uint8), torch.zeros(8, dtype=torch.long)
+
+    def step():
+        train_step(config.train, learner, images, labels, 0, 1e-4)
+
+    step()
+    kept = [*learner.network.parameters(), *learner.averages.networks["ema"].parameters()]
+    measured = step_memory(step, [*kept, *optimizer_tensors(learner.optimizer)], torch.device("cpu"))
+
+    room = training_room(training(config, on_gpu=False))
+    assert measured.state == pytest.approx(room.weights + room.averages + room.moments, rel=0.01)
+    assert 0.75 < measured.peak / room.total < 1.25
 
 
 def test_disk_is_what_the_checkpoints_of_a_run_come_to_take(tmp_path):

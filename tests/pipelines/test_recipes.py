@@ -3,8 +3,10 @@
 import pytest
 
 from unlatent.models import cost
+from unlatent.models.network import MOST_SIZES
 from unlatent.pipelines.definition import load_pipeline
 from unlatent.pipelines.execution import Execution
+from unlatent.platform.datasets import buckets_of
 from unlatent.platform.optimization import clip_norm, learning_rate
 from unlatent.platform.tuning.plan import planned_configs
 
@@ -71,3 +73,44 @@ def test_images_are_drawn_for_measuring_as_published(recipe):
         said = (sampler.guidance, sampler.guidance_low, sampler.guidance_high, sampler.shift, config.evaluation.seed)
         assert said == published and (sampler.name, sampler.steps) == ("ab2", 100)
         assert (config.evaluation.samples, config.evaluation.extractor) == (50_000, "inception")
+
+
+def test_text_to_image_is_the_papers_recipe_in_its_two_stages(recipe):
+    first, second = recipe("text_to_image512"), recipe("text_to_image1024")
+
+    for config in (first, second):
+        model, train = config.model, config.train
+        assert (model.width, model.heads, model.patch_depth, model.pixel_depth) == (1536, 24, 14, 2)
+        assert (model.attention_width, model.attention_heads, model.time_scale) == (1152, 16, 1000.0)
+        assert (model.text.encoder, model.text.width, model.text.tokens) == ("google/gemma-2-2b-it", 2304, 300)
+        assert (train.schedule, train.warmup_images, train.label_drop) == ("constant", 2000 * train.batch_size, 0.1)
+        assert (train.time_mean, train.time_std, train.weight_decay, train.precision) == (0.0, 1.0, 0.0, "bf16")
+        assert config.cluster.workers * {512: 8, 1024: 3}[model.image_size] == train.batch_size
+    stages = [(c.train.total_images // c.train.batch_size, c.train.batch_size) for c in (first, second)]
+    assert stages == [(400_000, 1024), (100_000, 768)]
+    assert [c.train.learning_rate for c in (first, second)] == [1e-4, 2e-5]
+    assert [c.train.shift for c in (first, second)] == [c.sampler.shift for c in (first, second)] == [3.0, 4.0]
+    assert [c.train.clip_norm for c in (first, second)] == [0.2, 0.1]
+    assert first.train.alignment.active and not second.train.alignment.active
+    assert (first.train.alignment.weight, first.train.alignment.block, first.train.alignment.hidden_width) == (
+        0.5,
+        6,
+        2048,
+    )
+    assert second.train.start == f"checkpoints/{first.train.run}/{first.train.total_images:012d}"
+
+
+def test_texts_are_drawn_as_published(recipe):
+    for name in ("text_to_image512", "text_to_image1024"):
+        sampler = recipe(name).sampler
+
+        said = (sampler.name, sampler.steps, sampler.guidance, sampler.guidance_low, sampler.guidance_high)
+        assert said == ("dpmpp_2m", 25, 4.5, 0.0, 1.0)
+        assert sampler.network_evaluations() == 2 * 25
+
+
+def test_the_second_stage_trains_on_no_more_sizes_than_a_compiled_network_has_graphs_for(recipe):
+    sides = buckets_of(recipe("text_to_image1024").data)
+
+    assert {(1024, 1024), (512, 2048), (2048, 512)} <= set(sides) and len(sides) < MOST_SIZES
+    assert not buckets_of(recipe("text_to_image512").data)

@@ -170,6 +170,10 @@ def test_another_choice_of_buckets_is_another_data_set_and_none_is_the_same_as_b
         (["data.max_aspect_ratio=inf"], r"data\.max_aspect_ratio=inf is not in 1 … 32"),
         (["data.bucket_step=3"], r"data\.bucket_step=3 does not divide data\.image_size=16; 1, 2, 4, 8 or 16 would"),
         (["data.bucket_step=2"], r"model\.patch_size=4 does not divide data\.bucket_step=2"),
+        (
+            ["data.image_size=1024", "data.max_aspect_ratio=4", "data.bucket_step=32", "cluster.gpus_per_worker=1"],
+            r"data\.bucket_step=32 makes 65 buckets, and a compiled network has graphs for 64 sizes; a larger step",
+        ),
         (["data=digits", "data.root=null", "data.image_size=8"], r"data\.max_aspect_ratio=2\.0: digits are squares"),
     ],
 )

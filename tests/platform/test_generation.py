@@ -50,7 +50,7 @@ def test_a_damaged_checkpoint_is_not_loaded(store, model):
 
 
 def test_noise_comes_from_each_images_own_seed():
-    assert torch.equal(draw_noise([5, 6], 1, 8)[1], draw_noise([6], 1, 8)[0])
+    assert torch.equal(draw_noise([5, 6], (1, 8, 12))[1], draw_noise([6], (1, 8, 12))[0])
 
 
 def test_bytes_round_and_do_not_wrap():
