@@ -4,6 +4,7 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
 import httpx
 
@@ -20,6 +21,7 @@ from unlatent.platform.placement import trial_need
 from unlatent.platform.ray_training import train_on_ray
 from unlatent.platform.rollout import Choice, start_endpoint
 from unlatent.platform.runs import last_checkpoint
+from unlatent.platform.scenes import read_pairs
 from unlatent.platform.selection import best_checkpoint, measured_as
 from unlatent.platform.store import Store
 from unlatent.platform.tuning.running import run_sweep
@@ -202,6 +204,27 @@ def report(context: Context) -> Outputs:
     return Outputs({"report": path}, (path,), message=message)
 
 
+def compare_edits(context: Context) -> Outputs:
+    """Edits held-out scenes by each of the networks that the step needs, in their order, and reports what was kept."""
+    from unlatent.platform.edit_study.attempts import Subject
+    from unlatent.platform.edit_study.page import write_report  # brings matplotlib
+    from unlatent.platform.edit_study.study import run_study
+
+    config, store = context.config, context.store
+    trained = {step: values["checkpoint"] for step, values in context.inputs.items() if "checkpoint" in values}
+    subjects = [
+        Subject(step, load_model(store, checkpoint, config.evaluation.weights, local_device()))
+        for step, checkpoint in trained.items()
+    ]
+    pairs = list(islice(read_pairs(Store(store.uri(context.given("scenes")))), config.edits.pairs))
+    with counting("edits") as on_images:
+        outcomes = run_study(store, subjects, pairs, config.edit, config.edits, config.sampler, on_images)
+    out = Store(store.uri(context.folder))
+    show_table(write_report(store, out, outcomes, context.about), f"{len(pairs):,} pairs")
+    files = tuple(f"{context.folder}/{file.path}" for file in out.walk())
+    return Outputs(files=files, message=f"report: {store.uri(context.folder)}/report.html")
+
+
 def files_of(store: Store, checkpoint: str) -> tuple[str, ...]:
     return tuple(f"{checkpoint}/{name}" for name in store.list(checkpoint))
 
@@ -297,5 +320,11 @@ ACTIONS = {
         passing=True,
     ),
     "request_images": Action(call=request_images, takes=("url", "checkpoint"), gives=("classes", "images")),
+    "compare_edits": Action(
+        call=compare_edits,
+        reads=("edit", "edits", "sampler", "evaluation.weights", "about"),
+        takes=("scenes", "checkpoint"),
+        in_torch=True,
+    ),
     "report": Action(call=report, reads=("about",)),
 }
