@@ -4,8 +4,8 @@ Of the moments that are worst, as PyTorch runs the network operation by operatio
 or that of a pixel block, in training the beginning of the backward pass, when all is kept. Compiled, it needs less:
 what MLPs widen never is written down.
 
-In float32 this is what a CPU's allocator reports, within some per cent. In bfloat16 a training step takes up to a
-quarter more on a CPU, whose norms keep float32; a GPU's do not.
+In float32 this is what a CPU's allocator reports, within some per cent. In bfloat16 a training step takes up to
+30 % more on a CPU, whose norms keep float32; a GPU's do not.
 """
 
 from unlatent.models.config import PixelTransformerConfig
