@@ -135,7 +135,7 @@ def stages_to_first_step(folder: Path, overrides: Sequence[str]) -> dict[str, fl
 
 
 def compare_loading(folder: Path, images: int, rounds: int, image_size: int) -> Compared:
-    """Images a second through Ray Data with one decoding task at a time, and by decoding alone on one core."""
+    """Images a second through tasks of Ray, of which one decodes ahead, and by decoding alone on one core."""
     split = make_shards(folder, images, image_size)
     contents = split.pixels.fetch(np.arange(len(split)), parquet_shards.read)
     cluster.connect(ClusterConfig())
@@ -146,11 +146,11 @@ def compare_loading(folder: Path, images: int, rounds: int, image_size: int) -> 
             decode(io.BytesIO(content), image_size, image_size)
         alone.append(len(contents) / (time.perf_counter() - started))
         ours.append(streamed_images_per_s(split, split.order(number, BATCH), 4 * images))
-    return Compared("loading, a core", "images/s", ours, alone)
+    return Compared("loading", "images/s", ours, alone)
 
 
 def streamed_images_per_s(split: ImageSplit, order: Order, images: int) -> float:
-    """After the first part, with which Ray Data has started. ValueError where that is all there is."""
+    """After the first part, with which the tasks have started. ValueError where that is all there is."""
     parts = stream(split, Classes(), windows_of(order, 0, images, 0, 1), 1)
     next(parts)
     started = time.perf_counter()

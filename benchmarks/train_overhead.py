@@ -62,7 +62,7 @@ def measure(asked: argparse.Namespace, folder: Path) -> None:
         print(text(compare_steps(folder, asked.steps, asked.rounds, asked.overrides), "Ray Train", "bare loop"))
     if "loading" in asked.only:
         loading = compare_loading(folder, asked.images, asked.rounds, asked.image_size)
-        print(text(loading, "Ray Data, one task at a time", "decoding alone"), flush=True)
+        print(text(loading, "tasks of Ray, one ahead", "decoding on one core"), flush=True)
     if "checkpoint" in asked.only:
         taken, size = compare_checkpoint(folder, asked.rounds, [*LARGER, *asked.overrides])
         for each in taken:

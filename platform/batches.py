@@ -1,4 +1,4 @@
-"""The batches that a worker trains on: in the order of `data_order`, decoded here or by workers of Ray Data.
+"""The batches that a worker trains on: in the order of `data_order`, decoded here or by tasks of Ray.
 
 Both ways read windows of positions, which are the same however many workers share them, and give the same pixels.
 """

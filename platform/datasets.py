@@ -41,7 +41,7 @@ class DataConfig:
     bucket_step: int | None = None  # pixels that the sides of buckets are multiples of; None: an eighth of image_size
     held_out: float = 0.1  # share that is never trained on, 0 for none; of built-in images it is a fifth
     scenes: ScenesConfig = field(default_factory=ScenesConfig)  # without effect on other kinds
-    workers: int | None = None  # of Ray Data that decode for each training worker; 0: it does so itself; None: as fits
+    workers: int | None = None  # tasks of Ray that decode for each training worker; 0: it does so itself; None: as fits
 
     def __post_init__(self) -> None:
         for name, choices in (("kind", KINDS), ("broken", ON_BROKEN)):
@@ -70,7 +70,7 @@ class DataConfig:
 
     @property
     def decoders(self) -> int:
-        """Workers of Ray Data for each training worker."""
+        """Tasks of Ray for each training worker."""
         return int(not self.is_built_in) if self.workers is None else self.workers
 
 

@@ -47,7 +47,7 @@ class Drawing:
         return Plan(
             suite=self.suite,
             **drawn_how(self.model, self.sampler),
-            image_size=self.model.network.config.image_size,
+            image_size=self.model.image_size,
             network_evaluations=float(self.sampler.network_evaluations()),
             seed=self.seed,
             prompts_hash=hash_of({prompt.name: prompt.metadata for prompt in self.prompts}),

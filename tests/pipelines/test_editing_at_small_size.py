@@ -89,5 +89,5 @@ def test_it_trains_both_networks_edits_by_both_and_reports_once(tmp_path):
     report = store.read_bytes("artifacts/pipelines/editing/edits/report.html").decode()
     assert "through pixels" in report and "through latents" in report
     steps = tables.read(store, "pipeline_steps").sort_values("started_at")
-    assert list(steps["action"].iloc[:5]) == ["run"] * 5 and list(steps["action"].iloc[5:]) == ["skip"] * 5
+    assert list(steps["action"].iloc[:5]) == ["ran"] * 5 and list(steps["action"].iloc[5:]) == ["skipped"] * 5
     assert json.loads(store.read_bytes("artifacts/pipelines/editing/edits/results.json"))

@@ -1,4 +1,4 @@
-"""The stream of training images: every worker's, from any position, decoded here or by Ray Data."""
+"""The stream of training images: every worker's, from any position, decoded here or by tasks of Ray."""
 
 import io
 from itertools import chain
@@ -99,13 +99,13 @@ def ray_cluster():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("decoders", [1, 2])
-def test_ray_data_gives_the_same_images_in_the_same_order(split, ray_cluster, decoders):
+def test_tasks_give_the_same_images_in_the_same_order(split, ray_cluster, decoders):
     assert seen(split, 480, decoders=decoders) == seen(split, 480)
     assert seen(split, 48, 9, rank=1, world=2, decoders=decoders) == seen(split, 48, 9, rank=1, world=2)
 
 
 @pytest.mark.slow
-def test_a_picture_that_ray_data_cannot_read_is_named_in_one_line(ray_cluster, tmp_path):
+def test_a_picture_that_a_task_cannot_read_is_named_in_one_line(ray_cluster, tmp_path):
     table = pa.table({"image": [b"no picture"] * 30, "label": [0] * 30})
     pq.write_table(table, tmp_path / "bad.parquet")
     bad = open_dataset(DataConfig(kind="parquet", root=str(tmp_path), held_out=0.0), Store(tmp_path / "store")).train
@@ -113,12 +113,3 @@ def test_a_picture_that_ray_data_cannot_read_is_named_in_one_line(ray_cluster, t
     with pytest.raises(ValueError, match=r"bad\.parquet, row group 0, image \d+ is no readable picture") as refused:
         next(batches(bad, bad.order(0, 24), range(0, 24, 24), 0, 1, 1))
     assert "\n" not in str(refused.value)
-
-
-@pytest.mark.slow
-def test_a_stream_goes_on_over_the_windows_planned_at_once(split, ray_cluster, monkeypatch):
-    from unlatent.platform import streaming
-
-    monkeypatch.setattr(streaming, "CHAPTER", 3)
-
-    assert seen(split, decoders=1) == seen(split)
