@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ class Pixels(Protocol):
 
     def read_parts(
         self, parts: Sequence[NDArray[np.int64]], sides: Sequence[Sides], threads: int | None
-    ) -> Iterator[NDArray[np.uint8]]:  # (n, C, H, W) each
+    ) -> Iterator[NDArray[Any]]:  # (n, C, H, W) each, uint8; latents are float32
         """The images of each part in order, cropped to that part's sides.
 
         By so many threads; None: as many as the machine is good for.
@@ -70,6 +70,43 @@ class Files(Pixels, Protocol):
     def name(self, index: int) -> str: ...
 
 
+@dataclass
+class LatentPixels:
+    """An autoencoder's latents of images, in memory; what else is known of the images comes from their files."""
+
+    latents: NDArray[np.float32]  # (N, c, h, w)
+    images: Pixels
+
+    def __len__(self) -> int:
+        return len(self.latents)
+
+    @property
+    def image_size(self) -> int:
+        return self.latents.shape[-1]
+
+    @property
+    def image_bytes(self) -> int:
+        return int(self.latents[0].nbytes)
+
+    def read_parts(
+        self, parts: Sequence[NDArray[np.int64]], sides: Sequence[Sides], threads: int | None
+    ) -> Iterator[NDArray[np.float32]]:  # (n, c, h, w) each
+        for indices in parts:
+            yield self.latents[indices]
+
+    def contents(self, indices: NDArray[np.int64]) -> list[bytes]:
+        return cast(Files, self.images).contents(indices)
+
+    def captions(self, indices: NDArray[np.int64]) -> list[str]:
+        return cast(Files, self.images).captions(indices)
+
+    def embeddings(self, indices: NDArray[np.int64]) -> list[bytes]:
+        return cast(Files, self.images).embeddings(indices)
+
+    def name(self, index: int) -> str:
+        return cast(Files, self.images).name(index)
+
+
 class ImageSplit:
     """Images with their labels, and with the bucket of each where they are not trained on as squares."""
 
@@ -105,9 +142,10 @@ class ImageSplit:
 
         Chunks of shards come in the same order for all: what lies together is then read together.
         """
-        if not isinstance(self.pixels, ShardPixels):
+        pixels = self.pixels.images if isinstance(self.pixels, LatentPixels) else self.pixels
+        if not isinstance(pixels, ShardPixels):
             return FullShuffle(len(members), seed)
-        lengths = self.pixels.chunk_lengths
+        lengths = pixels.chunk_lengths
         chunks = np.repeat(np.arange(len(lengths)), lengths)[members]
         window = ChunkShuffle.window * len(members) // len(self) // LANES * LANES
         return ChunkShuffle(np.bincount(chunks, minlength=len(lengths)), seed, max(LANES, window))

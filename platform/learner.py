@@ -140,17 +140,18 @@ def open_aligned_teacher(config: TrainConfig, device: torch.device) -> Any:
 def train_step(
     config: TrainConfig, learner: Learner, images: Tensor, condition: Condition, rank: int, rate: float
 ) -> Losses:
-    """One optimizer step on this worker's share of a batch: uint8 (B, C, H, W), and what each is to show."""
+    """One optimizer step on this worker's share of a batch: uint8 (B, C, H, W) or latents, and what each is to show."""
     device = images.device
     generator = torch.Generator(device).manual_seed(mix(config.seed, learner.images_seen, rank))
-    shape = (len(images), *learner.space.shape(images.shape[1:]))
-    noise = torch.randn(shape, generator=generator, device=device)  # (B, C, H, W)
+    encoded = images.is_floating_point()  # latents that were made beforehand
+    shape = images.shape[1:] if encoded else learner.space.shape(images.shape[1:])
+    noise = torch.randn((len(images), *shape), generator=generator, device=device)  # (B, C, H, W)
     t = flow.sample_times(len(images), generator, config.shift, config.time_mean, config.time_std)
     dropped = torch.rand(len(images), generator=generator, device=device) < config.label_drop
     condition = replaced(condition, dropped, learner.nothing)
     if config.flip:
         images = mirrored(images, generator)
-    data = learner.space.encode(images)
+    data = images if encoded else learner.space.encode(images)
 
     for group in learner.optimizer.param_groups:
         group["lr"] = rate

@@ -27,23 +27,27 @@ def stream(split: ImageSplit, conditions: Conditions, windows: Iterator[Indices]
     Raises ValueError, naming the file, for an image that cannot be read.
     """
     shared = ray.put((split, conditions))
-    task = ray.remote(decode_window).options(
+    decode = ray.remote(decode_window).options(
         num_cpus=0,
         num_returns="streaming",
         label_selector={"ray.io/node-id": ray.get_runtime_context().get_node_id()},
         _generator_backpressure_num_objects=WAITING,
     )
-    decoded = deque(task.remote([shared], window) for window in islice(windows, workers + 1))
+    decoded = deque(decode.remote([shared], window) for window in islice(windows, workers + 1))
     try:
         while decoded:
             for part in decoded[0]:
                 yield ray.get(part)
             decoded.popleft()
-            decoded += (task.remote([shared], window) for window in islice(windows, 1))
+            decoded += (decode.remote([shared], window) for window in islice(windows, 1))
     except ray.exceptions.RayTaskError as error:
         if isinstance(error.cause, ValueError):
             raise ValueError(str(error.cause).splitlines()[0]) from None  # then come Ray's own lines
         raise
+    finally:
+        if ray.is_initialized():  # whoever takes no more would leave them standing
+            for task in decoded:
+                ray.cancel(task)
 
 
 def decode_window(shared: list[Any], indices: Indices) -> Iterator[Part]:

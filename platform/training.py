@@ -25,6 +25,7 @@ from unlatent.platform.conditions import conditions_of, examples
 from unlatent.platform.config_columns import at_checkpoint
 from unlatent.platform.crew import ALONE, Crew
 from unlatent.platform.devices import device_name, local_device, mesh_of_all
+from unlatent.platform.latent_images import encoded_once
 from unlatent.platform.learner import Learner, make_learner, train_step
 from unlatent.platform.optimization import TrainConfig, learning_rate
 from unlatent.platform.peak_flops import peak_flops
@@ -109,7 +110,9 @@ def learn(run: Run, store: Store, worker: Worker, row: dict[str, Any], feed: Fee
     shown = examples(run.dataset, run.config.model, config.grid_samples)
     positions = range(learner.images_seen, config.total_images, config.batch_size)
     order = split.order(config.seed, config.batch_size)
-    source = batches(split, order, positions, crew.rank, crew.world, run.config.data.decoders, conditions)
+    latents = None if config.flip else encoded_once(run.dataset, learner.space, store, worker.device)
+    read, decoders = (split, run.config.data.decoders) if latents is None else (latents, 0)
+    source = batches(read, order, positions, crew.rank, crew.world, decoders, conditions)
     log = StepLog(run.run_id, learner.images_seen, worker.device, top_images_per_s(run, worker), crew)
     writers = worker.writers if sharded else ALONE
 

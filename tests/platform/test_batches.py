@@ -1,9 +1,12 @@
 """The stream of training images: every worker's, from any position, decoded here or by tasks of Ray."""
 
 import io
+import time
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -13,8 +16,10 @@ from PIL import Image
 from unlatent.platform import cluster
 from unlatent.platform.batches import batches, rebatched
 from unlatent.platform.cluster import ClusterConfig
+from unlatent.platform.conditions import Classes
 from unlatent.platform.data_order import ChunkShuffle
 from unlatent.platform.datasets import DataConfig, open_dataset
+from unlatent.platform.image_split import ImageSplit
 from unlatent.platform.store import Store
 
 COUNT, BATCH = 500, 24
@@ -102,6 +107,29 @@ def ray_cluster():
 def test_tasks_give_the_same_images_in_the_same_order(split, ray_cluster, decoders):
     assert seen(split, 480, decoders=decoders) == seen(split, 480)
     assert seen(split, 48, 9, rank=1, world=2, decoders=decoders) == seen(split, 48, 9, rank=1, world=2)
+
+
+def decoding_processes() -> list[psutil.Process]:
+    return [process for process in psutil.Process().children(recursive=True) if "decode_window" in process.cmdline()[0]]
+
+
+@pytest.mark.slow
+def test_tasks_stand_still_when_parts_wait_and_end_when_nobody_takes_more(split, ray_cluster):
+    from unlatent.platform.streaming import stream
+
+    large = ImageSplit(replace(split.pixels, image_size=512), split.labels)  # five parts, of which two may wait
+    parts = stream(large, Classes(), iter([np.arange(200)] * 3), 1)
+    next(parts)
+    time.sleep(5)
+    standing = decoding_processes()
+
+    parts.close()
+
+    assert len(standing) == 2
+    deadline = time.monotonic() + 20
+    while decoding_processes():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 @pytest.mark.slow

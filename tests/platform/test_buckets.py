@@ -108,7 +108,7 @@ def test_from_any_step_on_they_are_the_rest_of_the_whole(split, first):
 
 
 @pytest.mark.slow
-def test_ray_data_gives_the_same_batches(split):
+def test_tasks_give_the_same_batches(split):
     cluster.connect(ClusterConfig(cpus=2))
     try:
         assert seen(split, 7, decoders=1) == seen(split, 7)

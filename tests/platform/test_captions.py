@@ -104,7 +104,7 @@ def test_it_is_measured_by_what_its_captions_say(make_text_run, store):
 
 
 @pytest.mark.slow
-def test_ray_data_brings_the_same_captions_in_the_same_order(make_text_run):
+def test_tasks_bring_the_same_captions_in_the_same_order(make_text_run):
     run = make_text_run()
     split, conditions = run.dataset.train, conditions_of(run.config.model)
     order = split.order(0, 24)

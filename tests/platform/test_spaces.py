@@ -12,6 +12,7 @@ from unlatent.platform import checkpoints, tables
 from unlatent.platform.autoencoder_training import AutoencoderConfig, train_autoencoder
 from unlatent.platform.datasets import DataConfig, open_dataset
 from unlatent.platform.generation import load_model
+from unlatent.platform.latent_images import encoded_once
 from unlatent.platform.orders import Edit, carry_out
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.spaces import PIXELS, fitted, open_space
@@ -159,3 +160,32 @@ def test_settings_that_do_not_go_with_latents_are_refused(make_latent_run, setti
 def test_latents_and_a_teacher_of_pixels_are_refused_together(make_latent_run, teacher):
     with pytest.raises(ValueError, match=r"train\.alignment\.teacher looks at pixels, and model\.autoencoder leaves"):
         make_latent_run(teacher)
+
+
+def test_images_are_encoded_once_and_come_as_latents_in_the_same_order(make_latent_run, latents, store, monkeypatch):
+    dataset = make_latent_run().dataset
+
+    kept = encoded_once(dataset, latents, store, CPU)
+    monkeypatch.setattr("unlatent.platform.latent_images.encode", None)  # it would be called no more
+    again = encoded_once(dataset, latents, store, CPU)
+
+    indices = np.array([3, 1000, 7])
+    [read] = kept.pixels.read_parts([indices], [(32, 32)], None)
+    assert np.abs(read - latents.encode(dataset.train.read(indices)).numpy()).max() < 1e-4
+    assert np.array_equal(again.pixels.latents, kept.pixels.latents)
+    positions = np.arange(100)
+    assert np.array_equal(kept.order(0, 32).indices(positions), dataset.train.order(0, 32).indices(positions))
+
+
+def test_more_latents_than_memory_is_given_to_are_encoded_as_they_come(make_latent_run, latents, store, monkeypatch):
+    run = make_latent_run("train.run=coming")
+    monkeypatch.setattr("unlatent.platform.latent_images.MOST_BYTES", 1000)
+
+    assert encoded_once(run.dataset, latents, store, CPU) is None
+    train(run, store, Worker())
+
+    assert tables.row(store, "runs", "coming")["status"] == "succeeded"
+
+
+def test_pixels_are_not_encoded(make_run, store):
+    assert encoded_once(make_run(*PHOTOGRAPHS).dataset, PIXELS, store, CPU) is None
