@@ -38,8 +38,10 @@ def headline(answer: Answer) -> str:
 def on_background(answer: Answer, second: Group, way: str) -> str:
     found, first = answer.compared[second.name, way], answer.first
     if found is None:
-        rates = listed([most_often(group, way) for group in (first, second)])
-        said = f"There is no edit success that both reach: at most {rates}, where {share(CHANCE)} are guessed"
+        groups = (first, second)
+        rates, errors = (listed([words(group, way) for group in groups]) for words in (most_often, background_of_most))
+        guessed = f"where {share(CHANCE)} are guessed"
+        said = f"There is no edit success that both reach: at most {rates}, {guessed}; background MSE is {errors} there"
     else:
         said = f"{ratio_in_words(found, first, second)}, at an edit success of at least {share(found.level)}"
     return f"{said}." if way == FREE else f"With the place of the objects as a mask, {said[0].lower()}{said[1:]}."
@@ -47,6 +49,10 @@ def on_background(answer: Answer, second: Group, way: str) -> str:
 
 def most_often(group: Group, way: str) -> str:
     return f"{percent(best(in_way(group.outcomes, way)).findings.success)} {group.through}"
+
+
+def background_of_most(group: Group, way: str) -> str:
+    return f"{between(best(in_way(group.outcomes, way)).findings.background_mse)} {group.through}"
 
 
 def ratio_in_words(found: Comparison, first: Group, second: Group) -> str:
@@ -148,6 +154,7 @@ def on_compute(groups: Sequence[Group]) -> list[str]:
     beyond = [group.through for group in groups if group.model.autoencoder]
     if beyond:
         said.append(f"What training the autoencoder took, and encoding images by it, comes on top {listed(beyond)}.")
+        said.append("What encode and decode lose is this autoencoder's: larger ones that saw more images keep more.")
     return said
 
 
