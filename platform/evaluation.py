@@ -164,15 +164,22 @@ def drawn_how(model: LoadedModel, sampler: SamplerConfig) -> dict[str, Any]:
     """Columns of `evaluations` that tell the checkpoint and the sampler."""
     numbers = ("guidance", "guidance_low", "guidance_high", "shift")
     return {
+        **checkpoint_columns(model),
+        "sampler": sampler.name,
+        "steps": sampler.steps,
+        **{name: float(getattr(sampler, name)) for name in numbers},  # 2 and 2.0 are one setting
+        "precision": sampler.precision,
+    }
+
+
+def checkpoint_columns(model: LoadedModel) -> dict[str, Any]:
+    """What tells a checkpoint and its weights, in every table of what was drawn from one."""
+    return {
         "run_id": model.run_id,
         "checkpoint": model.checkpoint,
         "checkpoint_hash": model.checkpoint_hash,
         "weights": model.weights,
         "images_seen": model.images_seen,
-        "sampler": sampler.name,
-        "steps": sampler.steps,
-        **{name: float(getattr(sampler, name)) for name in numbers},  # 2 and 2.0 are one setting
-        "precision": sampler.precision,
     }
 
 

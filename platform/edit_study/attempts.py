@@ -16,7 +16,7 @@ from torch import Tensor
 from unlatent.models.editing import EditConfig
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.data_order import mix
-from unlatent.platform.evaluation import short_hash
+from unlatent.platform.evaluation import checkpoint_columns, short_hash
 from unlatent.platform.generation import LoadedModel
 from unlatent.platform.orders import Edit, carry_out
 from unlatent.platform.prompts import Prompt
@@ -63,11 +63,7 @@ class Attempt:
         """Columns of `edits`."""
         model = self.subject.model
         return {
-            "run_id": model.run_id,
-            "checkpoint": model.checkpoint,
-            "checkpoint_hash": model.checkpoint_hash,
-            "weights": model.weights,
-            "images_seen": model.images_seen,
+            **checkpoint_columns(model),
             "space": "pixels" if model.autoencoder is None else "latents",
             "autoencoder": model.autoencoder,
             "autoencoder_hash": model.space.identity,
