@@ -142,7 +142,7 @@ def load_model(store: Store, path: str, weights: str = "ema", device: str | torc
         checkpoint_hash=checkpoint.hash,
         images_seen=checkpoint.images_seen,
         weights=weights,
-        trained_sides=trained_sides(config["data"]),
+        trained_sides=trained_sides(config.get("data", {})),
     )
 
 

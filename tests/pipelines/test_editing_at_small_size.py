@@ -2,6 +2,7 @@
 
 import json
 
+import pandas as pd
 import pytest
 
 from unlatent.models import cost
@@ -77,7 +78,7 @@ def test_it_trains_both_networks_edits_by_both_and_reports_once(tmp_path):
     runs = tables.read(store, "runs").set_index("run_id")
     assert list(runs.loc[["scenes-pixels", "scenes-latents"], "status"]) == ["succeeded"] * 2
     pixels, latents = runs.loc["scenes-pixels"], runs.loc["scenes-latents"]
-    assert pixels["autoencoder"] is None and (latents["image_size"], latents["patch_size"]) == (8, 1)
+    assert pd.isna(pixels["autoencoder"]) and (latents["image_size"], latents["patch_size"]) == (8, 1)
     assert latents["training_gflops"] == pytest.approx(pixels["training_gflops"], rel=0.1)
     edits = tables.read(store, "edits")
     assert sorted(zip(edits["space"], edits["way"], strict=True)) == [

@@ -83,7 +83,7 @@ def test_the_folder_becomes_absolute_at_once(monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"kind": "imagenet"}, "data.kind='imagenet' is not one of digits, photographs, imagefolder, parquet"),
+        ({"kind": "imagenet"}, "data.kind='imagenet' is not one of digits, photographs, scenes, imagefolder, parquet"),
         ({"broken": "ignore"}, "data.broken='ignore' is not one of refuse, skip"),
         ({"image_size": 16}, "data.image_size=16: digits are 8 pixels"),
         ({"image_size": 0}, "data.image_size=0"),

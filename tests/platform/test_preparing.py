@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.picture_files import CLASSES, COUNT, label_of, make_pictures, write_folder, write_webdataset
-from unlatent.platform import preparing
+from unlatent.platform import shard_folder
 from unlatent.platform.datasets import DataConfig, open_dataset
 from unlatent.platform.preparing import Preparation, prepare
 from unlatent.platform.store import Store
@@ -125,7 +125,7 @@ def test_the_columns_are_described_for_hugging_faces_readers(source, tmp_path):
     shard = pq.ParquetFile(tmp_path / "out" / "00000-of-00003.parquet")
     said = json.loads(shard.schema_arrow.metadata[b"huggingface"])["info"]["features"]
     assert said["label"] == {"names": CLASSES, "_type": "ClassLabel"} and said["image"] == {"_type": "Image"}
-    assert shard.metadata.row_group(0).num_rows == preparing.ROW_GROUP
+    assert shard.metadata.row_group(0).num_rows == shard_folder.ROW_GROUP
 
 
 @pytest.mark.slow
