@@ -3,9 +3,10 @@
 from unlatent.models import cost
 from unlatent.pipelines.definition import Step
 from unlatent.pipelines.execution import Execution
-from unlatent.pipelines.room import in_words, room_in_words
+from unlatent.pipelines.room import room_in_words
 from unlatent.pipelines.work import Work, area, work_of
 from unlatent.platform.display import say
+from unlatent.platform.image_sizes import in_words
 from unlatent.platform.rates import Rate, best_rate, known_rates, measure_on_ray
 
 UNITS = ((1e12, "ZFLOPs"), (1e9, "EFLOPs"), (1e6, "PFLOPs"), (1e3, "TFLOPs"), (1, "GFLOPs"))  # in 10⁹ FLOPs

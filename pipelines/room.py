@@ -6,6 +6,7 @@ from unlatent.models import memory
 from unlatent.pipelines.work import Work, area
 from unlatent.platform.buckets import Sides
 from unlatent.platform.config import Config
+from unlatent.platform.image_sizes import in_words
 
 BYTES = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
@@ -72,11 +73,6 @@ def room_in_words(works: list[Work]) -> str:
     working = f"for {at_once} of {in_words(room.largest)} up to {bytes_in_words(room.working)}, uncompiled"
     grid = f", or for a grid of samples {bytes_in_words(room.grid)}" if room.grid > room.working else ""
     return f"memory up to {bytes_in_words(room.total)}: {', '.join(parts)}; {working}{grid}"
-
-
-def in_words(sides: Sides) -> str:
-    """Width and height, as `unlatent generate --size` takes them."""
-    return f"{sides[1]}x{sides[0]}"
 
 
 def bytes_in_words(count: int | None) -> str:

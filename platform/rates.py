@@ -107,7 +107,9 @@ def measure(config: Config) -> list[dict[str, Any]]:
     condition = to_device(random_condition(model, share, generator), device)
     learner = make_learner(model, config.train, device, nothing=rows_of(condition, slice(1)))
     part = share // config.train.accumulate
-    noisy, t = learner.space.encode(images[:part]), torch.full((part,), 0.5, device=device)
+    data = learner.space.encode(images)
+    images = images if model.autoencoder is None else data  # latents are made once, before training
+    noisy, t = data[:part], torch.full((part,), 0.5, device=device)
 
     def train() -> None:
         train_step(config.train, learner, images, condition, 0, learning_rate(config.train, 0)).flow.item()  # waits
