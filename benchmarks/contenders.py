@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain, pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,7 @@ EMA_DECAY = 0.9999
 LEARNING_RATE = 1e-4
 CLIP_NORM = 1.0
 OURS = "unlatent"
+Network = TypeVar("Network", bound=nn.Module)
 
 
 class Batch(NamedTuple):
@@ -147,7 +148,7 @@ def make_contenders(
 
 
 @torch.no_grad()
-def visible(network: nn.Module) -> nn.Module:
+def visible(network: Network) -> Network:
     """Weights as of a network that has learnt something: none is zero, so that no part hides another's mistakes."""
     for weight in network.parameters():
         if weight.ndim > 1:

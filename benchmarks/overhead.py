@@ -18,11 +18,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image, ImageFilter
 
-from unlatent.platform import cluster, parquet_shards, tables
+from unlatent.platform import cluster, tables
 from unlatent.platform.batches import batches, windows_of
 from unlatent.platform.checkpoint_writer import CheckpointWriter, moment_of, write
+from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.cluster import ClusterConfig
-from unlatent.platform.conditions import Classes
+from unlatent.platform.conditions import Classes, examples
 from unlatent.platform.config import Config, compose_config
 from unlatent.platform.data_order import Order
 from unlatent.platform.datasets import DataConfig, open_dataset
@@ -69,7 +70,8 @@ def compare_steps(folder: Path, steps: int, rounds: int, overrides: Sequence[str
     ours, bare = [], []
     for number in range(rounds):
         settings = long_run(folder / f"store-{number}", steps, overrides)
-        command = [sys.executable, Path(__file__).with_name("train_overhead.py"), "--bare", str(steps), *settings]
+        script = Path(__file__).with_name("train_overhead.py")
+        command = [sys.executable, str(script), "--bare", str(steps), *settings]
         done = subprocess.run(command, env=os.environ | {"OMP_NUM_THREADS": "1"}, capture_output=True, check=True)
         bare.append(json.loads(done.stdout))
         config = compose_config(settings)
@@ -120,7 +122,9 @@ def stages_to_first_step(folder: Path, overrides: Sequence[str]) -> dict[str, fl
     cluster.connect(config.cluster)
     connected = time.time()
     run_id = train_on_ray(config)
-    started = tables.row(store, "runs", run_id)["started_at"].timestamp()
+    row = tables.row(store, "runs", run_id)
+    assert row is not None, "a run that has ended has a row"
+    started = row["started_at"].timestamp()
     first = tables.read(store, "steps").iloc[0]
     in_loop = BATCH / first["images_per_s"]
     logged = first["logged_at"].timestamp()
@@ -136,8 +140,8 @@ def stages_to_first_step(folder: Path, overrides: Sequence[str]) -> dict[str, fl
 
 def compare_loading(folder: Path, images: int, rounds: int, image_size: int) -> Compared:
     """Images a second through tasks of Ray, of which one decodes ahead, and by decoding alone on one core."""
-    split = make_shards(folder, images, image_size)
-    contents = split.pixels.fetch(np.arange(len(split)), parquet_shards.read)
+    contents = photographs(images)
+    split = in_shards(contents, folder, image_size)
     cluster.connect(ClusterConfig())
     ours, alone = [], []
     for number in range(rounds):
@@ -160,16 +164,20 @@ def streamed_images_per_s(split: ImageSplit, order: Order, images: int) -> float
     return read / (time.perf_counter() - started)
 
 
-def make_shards(folder: Path, images: int, image_size: int) -> ImageSplit:
+def photographs(count: int) -> list[bytes]:
     """JPEG files of noise at several scales, about as large as photographs."""
     generator = np.random.default_rng(0)
     files = []
-    for _ in range(images):
+    for _ in range(count):
         noise = [generator.integers(0, 256, (size, size, 3), dtype=np.uint8) for size in (6, 60)]
         coarse, fine = (Image.fromarray(each).resize(PICTURE, Image.Resampling.BICUBIC) for each in noise)
         buffer = io.BytesIO()
         Image.blend(coarse, fine, 0.4).filter(ImageFilter.SHARPEN).save(buffer, "JPEG", quality=92)
         files.append(buffer.getvalue())
+    return files
+
+
+def in_shards(files: list[bytes], folder: Path, image_size: int) -> ImageSplit:
     (folder / "shards").mkdir()
     pq.write_table(pa.table({"image": files}), folder / "shards" / "0.parquet", row_group_size=64)
     config = DataConfig(kind="parquet", root=str(folder / "shards"), image_size=image_size, held_out=0.0)
@@ -193,14 +201,15 @@ def compare_checkpoint(folder: Path, rounds: int, overrides: Sequence[str]) -> t
         log.losses[-1].flow.item()
         return time.perf_counter() - started
 
-    log, saved = StepLog("one", 0, local_device(), 1.0), []
+    log, saved = StepLog("one", 0, local_device(), 1.0), list[Checkpoint | None]()
+    shown = examples(run.dataset, run.config.model, run.config.train.grid_samples)
     still: dict[str, list[float]] = {"aside": [], "inside": []}
     lost: dict[str, list[float]] = {"aside": [], "inside": []}
     for way in ["aside", "inside"] * rounds:
         undisturbed = median(train_once() for _ in range(5))
         log.end_interval(learner.images_seen, learner.step, 0.1)
         started = time.perf_counter()
-        moment = moment_of(run, learner, log)
+        moment = moment_of(run, learner, log, shown)
         log.mark_saved(learner.images_seen)
         with CheckpointWriter(saved.append) as writer:
             writer.start(partial(write, run, store, moment, feed, row))
@@ -211,8 +220,9 @@ def compare_checkpoint(folder: Path, rounds: int, overrides: Sequence[str]) -> t
             while writer.writing is not None and not writer.writing.done():
                 seconds += train_once() - undisturbed
         lost[way].append(seconds)
-    last = saved[-1].path
-    size = sum(len(store.read_bytes(f"{last}/{name}")) for name in store.list(last))
+    last = saved[-1]
+    assert last is not None
+    size = sum(len(store.read_bytes(f"{last.path}/{name}")) for name in store.list(last.path))
     compared = [
         Compared("a checkpoint: loop stands still", "s", still["aside"], still["inside"]),
         Compared("a checkpoint: in all", "s", lost["aside"], lost["inside"]),

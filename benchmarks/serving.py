@@ -123,7 +123,7 @@ def start_batched(wait_s: float, store: Store, options: argparse.Namespace) -> s
 
 def order_of(asked: dict[str, Any], model: LoadedModel) -> Generation:
     settings = replace(model.sampler, steps=asked["steps"])
-    return Generation(prompt=int(asked["prompt"]), seeds=[asked["seed"]], settings=settings)
+    return Generation(prompt=int(asked["prompt"]), seeds=[asked["seed"]], settings=settings, sides=model.sides)
 
 
 async def ask(session: aiohttp.ClientSession, url: str, asked: dict[str, Any]) -> Answer:
@@ -258,7 +258,9 @@ async def calls_after_leaving(url: str) -> int:
 async def counted(session: aiohttp.ClientSession, url: str, name: str) -> float:
     async with session.get(url.replace("/v1/images/generations", "/metrics")) as response:
         text = await response.text()
-    return float(re.search(rf"^unlatent_{name}{{.*}} (.*)$", text, re.MULTILINE)[1])
+    found = re.search(rf"^unlatent_{name}{{.*}} (.*)$", text, re.MULTILINE)
+    assert found, f"{name} is none of the endpoint's counters"
+    return float(found[1])
 
 
 def measure_soak(store: Store, options: argparse.Namespace) -> dict[str, float]:
@@ -293,7 +295,7 @@ def measure_soak(store: Store, options: argparse.Namespace) -> dict[str, float]:
 def is_right(model: LoadedModel, answer: Answer) -> bool:
     """Whether an image is what its seed and settings make alone; rounded in other batches, by one level at most."""
     order = order_of(answer.asked, model)
-    expected = generate(model, [order.label], order.seeds, order.settings)[0].numpy().astype(int)
+    expected = generate(model, [order.prompt], order.seeds, order.settings)[0].numpy().astype(int)
     content = base64.b64decode(json.loads(answer.body)["data"][0]["b64_json"])
     return bool(np.abs(np.asarray(Image.open(io.BytesIO(content))).astype(int) - expected).max() <= 1)
 

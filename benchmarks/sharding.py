@@ -135,8 +135,9 @@ def main() -> int:
     if "LOCAL_RANK" not in os.environ:
         print("error: start it with torchrun --nproc-per-node N, N processes being what is compared", file=sys.stderr)
         return 2
-    device = torch.device(asked.device, int(os.environ["LOCAL_RANK"]) if asked.device == "cuda" else None)
+    device = torch.device("cpu")
     if asked.device == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     torch.distributed.init_process_group("nccl" if asked.device == "cuda" else "gloo")
     try:

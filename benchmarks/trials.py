@@ -26,6 +26,7 @@ import psutil
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run by path
 
 from unlatent.platform import cluster, tables
+from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.config import compose_config
 from unlatent.platform.datasets import open_dataset
@@ -86,7 +87,11 @@ def bare_one(rounds: int) -> list[float]:
             config = compose_config([f"store={store.root}", *SMALL, f"train.learning_rate={rate}"])
             run = plan_run(config, open_dataset(config.data, store))
             task = Task(run, store, Budget("images", config.train.total_images), ["fid"])
-            train(run, store, Worker(report=task.measure, reports_at_once=True))
+
+            def report(checkpoint: Checkpoint | None, task: Task = task) -> None:
+                task.measure(checkpoint)
+
+            train(run, store, Worker(report=report, reports_at_once=True))
         return beside_steps_s(store)
 
 
@@ -140,7 +145,7 @@ class Watch:
     """Looks, again and again, at the process of the trial that is running."""
 
     def __init__(self, store: Store) -> None:
-        self.store, self.seen, self.ended = store, {}, threading.Event()
+        self.store, self.seen, self.ended = store, dict[int, tuple[int, int, int]](), threading.Event()
         self.thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self) -> None:

@@ -58,6 +58,16 @@ class LoadedModel:
         return self.network.config.image_size * self.space.factor
 
     @property
+    def sides(self) -> Sides:
+        """Height and width of its images, where no other are asked for."""
+        return self.image_size, self.image_size
+
+    @property
+    def sizes(self) -> list[Sides]:
+        """Those that it has been trained on, or its own where that is not known: what it is served for."""
+        return self.trained_sides or [self.sides]
+
+    @property
     def colours(self) -> int:
         """Channels of its images."""
         return LATENTS_OF if self.network.config.autoencoder else self.network.config.channels
@@ -101,11 +111,9 @@ class LoadedModel:
         require_drawable(sides, self.network.config.patch_size * self.space.factor, self.image_size)
         return sides
 
-    def noise(self, seeds: Sequence[int], sides: Sides | None = None) -> Tensor:
-        """What images of its own size begin as, or of other sides."""
-        config = self.network.config
-        shape = (config.channels, config.image_size, config.image_size)
-        return draw_noise(seeds, shape if sides is None else self.space.shape((self.colours, *sides))).to(self.device)
+    def noise(self, seeds: Sequence[int], sides: Sides) -> Tensor:
+        """What images of that height and width begin as."""
+        return draw_noise(seeds, self.space.shape((self.colours, *sides))).to(self.device)
 
     def condition(self, prompts: Sequence[Prompt]) -> Condition:
         """What the network is told of each."""
@@ -163,7 +171,7 @@ def generate(
 
     And on their height and width, where those are not the run's own.
     """
-    noise = model.noise(seeds, sides)
+    noise = model.noise(seeds, sides or model.sides)
     condition, unconditional = model.condition(prompts), model.unconditional(len(prompts))
     return model.space.decode(sample(model.network, noise, condition, settings, unconditional)).cpu()
 

@@ -47,8 +47,8 @@ def generate(
     if model.encoder and not prompts:
         raise ValueError(f"{model.checkpoint} makes images of texts; --prompt 'a text' would do")
     asked = [model.prompts.read(name) for name in prompts or model.classes for _ in range(count)]
-    sides = None if size is None else model.read_size(size)
-    if sides and (said := remark(sides, model.trained_sides)):
+    sides = model.sides if size is None else model.read_size(size)
+    if said := remark(sides, model.trained_sides):
         display.say(f"{model.checkpoint}: {said}")
     avoided = None if negative_prompt is None else model.prompts.read(negative_prompt)
     sampler = sampler_for(model, config, overrides)
@@ -64,7 +64,7 @@ def generate(
 
 @commands.command(epilog="unlatent edit three.png --to 8 --from 3 --out eight.png edit.n_max=30")
 def edit(
-    image: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP of the model's size")],
+    image: Annotated[Path, typer.Argument(help="A PNG, JPEG or WebP of a size that the model makes")],
     to: Annotated[str, typer.Option(help="What the image is to show: a class, by name or index, or a text")],
     overrides: Overrides = None,
     source: Annotated[str | None, typer.Option("--from", help="What it shows now, where that is known")] = None,
@@ -84,7 +84,8 @@ def edit(
 
     config = compose_config(overrides or [])
     model = chosen_model(config, checkpoint)
-    pixels, holes = read_picture(image.read_bytes(), str(image), model.image_size, model.colours)
+    pixels, holes = read_picture(image.read_bytes(), str(image), model.sizes, model.colours)
+    height, width = pixels.shape[1:]
     order = Edit(
         image=pixels,
         source=None if source is None else model.prompts.read(source),
@@ -92,7 +93,7 @@ def edit(
         seeds=[seed],
         config=config.edit,
         sampler=sampler_for(model, config, overrides),
-        mask=holes if mask is None else read_mask(mask.read_bytes(), str(mask), model.image_size),
+        mask=holes if mask is None else read_mask(mask.read_bytes(), str(mask), (height, width)),
         keep_background=keep_background,
     )
     [edited] = carry_out(model, [order], config.serve.max_rows)

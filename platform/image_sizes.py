@@ -39,10 +39,18 @@ def remark(sides: Sides, trained: Sequence[Sides]) -> str | None:
         return None
     if len(trained) == 1:
         return f"{in_words(sides)} is another size than {in_words(trained[0])}, the one that it was trained on"
-    near = min(trained, key=lambda each: abs(math.log(each[0] / sides[0])) + abs(math.log(each[1] / sides[1])))
-    return (
-        f"{in_words(sides)} is none of the {len(trained)} sizes that it was trained on; the nearest is {in_words(near)}"
-    )
+    near = in_words(nearest(sides, trained))
+    return f"{in_words(sides)} is none of the {len(trained)} sizes that it was trained on; the nearest is {near}"
+
+
+def nearest(sides: Sides, sizes: Sequence[Sides]) -> Sides:
+    """The one of some sizes that is nearest in proportion, then in area."""
+
+    def farness(size: Sides) -> tuple[float, float]:
+        taller, wider = math.log(size[0] / sides[0]), math.log(size[1] / sides[1])
+        return abs(taller - wider), abs(taller + wider)
+
+    return min(sizes, key=farness)
 
 
 def nearest_multiple(side: int, patch: int) -> int:

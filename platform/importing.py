@@ -25,6 +25,7 @@ from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.presets import PRESETS, preset
 from unlatent.models.published import from_published, misfits
 from unlatent.models.published_arguments import config_from_arguments
+from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import checkpoints
 from unlatent.platform.checkpoints import Checkpoint, Weights
 from unlatent.platform.config import compose_config
@@ -41,6 +42,8 @@ PREFIXES = {
 }  # the longest that fits; None: as around
 TRAINING_ALONE = ("diffusion_trainer.", "_repa_projector.", "repa_projector.")  # the projector of the alignment
 SHOWN = 200  # lines of what does not fit
+MOST_ASPECT_RATIO = 4.0  # of the buckets that published text networks are trained on
+STEPS_OF_BUCKETS = 16  # to a square's side
 IMAGE_SIZES = {"class": 256, "text": 512}
 
 
@@ -168,8 +171,21 @@ def fitted(tensors: Weights, config: PixelTransformerConfig, where: str) -> Weig
     return from_published({name: tensor.float() for name, tensor in tensors.items()}, config)
 
 
+def published_sizes(config: PixelTransformerConfig) -> dict[str, Any]:
+    """Squares; of a text network, which is trained on other proportions as well, buckets."""
+    if config.condition == "class":
+        return {"image_size": config.image_size}
+    steps = STEPS_OF_BUCKETS if config.grid % STEPS_OF_BUCKETS == 0 else config.grid
+    buckets = {"max_aspect_ratio": MOST_ASPECT_RATIO, "bucket_step": config.image_size // steps}
+    return {"image_size": config.image_size, **buckets}
+
+
+def published_sampler(config: PixelTransformerConfig) -> SamplerConfig:
+    of_text = "text1024" if config.image_size >= 1024 else "text"
+    return compose_config([f"sampler={of_text if config.condition == 'text' else 'paper'}"]).sampler
+
+
 def config_yaml(config: PixelTransformerConfig) -> bytes:
-    """What a checkpoint says of itself: the network, and how the published one is sampled."""
-    sampler = compose_config([f"sampler={'text' if config.condition == 'text' else 'paper'}"]).sampler
-    said = {"model": asdict(config), "data": {"image_size": config.image_size}, "sampler": asdict(sampler)}
+    """What a checkpoint says of itself: the network, its images' sizes, and how the published one is sampled."""
+    said = {"model": asdict(config), "data": published_sizes(config), "sampler": asdict(published_sampler(config))}
     return yaml.safe_dump(said, sort_keys=False).encode()

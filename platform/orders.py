@@ -32,9 +32,9 @@ class Generation:
     prompt: Prompt
     seeds: list[int]  # one for each image
     settings: SamplerConfig
+    sides: Sides  # height and width of the images
     avoided: Prompt | None = None  # what guidance leads away from; None: from nothing in particular
     partial_images: int = 0  # how often each image is shown before it is done
-    sides: Sides | None = None  # height and width of the images; None: the model's own
 
     @property
     def steps(self) -> list[int]:
@@ -77,6 +77,12 @@ class Edit:
     mask: Tensor | None = None  # bool (1, H, W): where it is false, all stays what it is
     keep_background: bool = False  # the same with a mask that is found where the edit changed much
     partial_images: int = 0
+
+    @property
+    def sides(self) -> Sides:
+        """Height and width of the image."""
+        height, width = self.image.shape[1:]
+        return height, width
 
     @property
     def steps(self) -> list[int]:

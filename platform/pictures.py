@@ -2,25 +2,28 @@
 
 import io
 import warnings
+from collections.abc import Sequence
 
 from PIL import Image
 from torch import Tensor
 
+from unlatent.platform.buckets import Sides
 from unlatent.platform.generation import from_image
+from unlatent.platform.image_sizes import in_words, nearest
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 
 
 class TooLargeError(ValueError):
-    """A picture has more pixels than the model's images."""
+    """A picture is wider or higher than any that will do."""
 
 
-def read_picture(content: bytes, name: str, side: int, channels: int) -> tuple[Tensor, Tensor | None]:
+def read_picture(content: bytes, name: str, sizes: Sequence[Sides], channels: int) -> tuple[Tensor, Tensor | None]:
     """Its pixels, uint8 (C, H, W), and where it is transparent, bool (1, H, W), if it is anywhere.
 
-    `name` is what it is called in what is refused. Raises ValueError for what is no picture of so many pixels a side.
+    `name` is what it is called in what is refused. Raises ValueError for what is no picture of one of those sizes.
     """
-    picture = decoded(content, name, side)
+    picture = decoded(content, name, sizes)
     if picture.mode.startswith(("I", "F")):
         raise ValueError(f"{name} has more than 8 bits for a channel, which would be lost; 8 would do")
     holes = transparent(picture)
@@ -28,12 +31,12 @@ def read_picture(content: bytes, name: str, side: int, channels: int) -> tuple[T
     return pixels, holes if holes is not None and holes.any() else None
 
 
-def read_mask(content: bytes, name: str, side: int) -> Tensor:
+def read_mask(content: bytes, name: str, sides: Sides) -> Tensor:
     """Where a mask is transparent, bool (1, H, W), as OpenAI has it.
 
-    Raises ValueError for what is no picture of so many pixels a side, or is transparent nowhere.
+    Raises ValueError for what is no picture of that height and width, or is transparent nowhere.
     """
-    holes = transparent(decoded(content, name, side))
+    holes = transparent(decoded(content, name, [sides]))
     if holes is None:
         raise ValueError(f"{name} has no transparency, which says where to edit; a PNG with alpha would do")
     if not holes.any():
@@ -47,19 +50,22 @@ def transparent(picture: Image.Image) -> Tensor | None:
     return from_image(picture.convert("RGBA"))[3:] == 0
 
 
-def decoded(content: bytes, name: str, side: int) -> Image.Image:
+def decoded(content: bytes, name: str, sizes: Sequence[Sides]) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(content), formats=FORMATS)
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise TooLargeError(f"{name} has more pixels than can be looked at; the model edits {side}x{side}") from None
+        likely = in_words(sizes[len(sizes) // 2])
+        raise TooLargeError(f"{name} has more pixels than can be looked at; {likely} would do") from None
     except Exception:  # Pillow says it in many ways
         raise ValueError(f"{name} is no image that can be read; a PNG, JPEG or WebP would do") from None
-    if picture.size != (side, side):
-        kind = TooLargeError if max(picture.size) > side else ValueError
-        size = f"{picture.width}x{picture.height}"
-        raise kind(f"{name} is {size}, and the model edits {side}x{side}; cut that out of it, or scale it")
+    sides = picture.height, picture.width
+    if sides not in sizes:
+        highest, widest = (max(size[axis] for size in sizes) for axis in (0, 1))
+        kind = TooLargeError if sides[0] > highest or sides[1] > widest else ValueError
+        near = in_words(nearest(sides, sizes))
+        raise kind(f"{name} is {in_words(sides)}, and {near} would do; cut that out of it, or scale it")
     try:
         picture.load()
     except Exception as error:  # as well

@@ -56,7 +56,7 @@ class Drawing:
 
     def order(self, prompt: SuitePrompt) -> Generation:
         seeds = [noise_seed(self.seed, prompt.name, number) for number in range(IMAGES)]
-        return Generation(prompt=prompt.text, seeds=seeds, settings=self.sampler)
+        return Generation(prompt=prompt.text, seeds=seeds, settings=self.sampler, sides=self.model.sides)
 
 
 def draw(drawing: Drawing, out: Store, max_rows: int, on_prompts: Callable[[int, int], None]) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from PIL.PngImagePlugin import PngInfo
 
 from unlatent.platform.generation import to_image
+from unlatent.platform.image_sizes import in_words
 from unlatent.platform.orders import Edit, Generation, Order
 from unlatent.platform.prompts import Prompt
 from unlatent.platform.serving.errors import FAILED, Refusal
@@ -43,7 +44,7 @@ class Answers:
             "created": self.created,
             "background": "opaque",
             "output_format": self.request.output_format,
-            "size": self.card.size,
+            "size": in_words(self.order.sides),
             "usage": self.usage(len(images)),
             "data": images,
         }
@@ -54,7 +55,7 @@ class Answers:
         content = {
             "type": f"{'image_edit' if isinstance(self.order, Edit) else 'image_generation'}.{kind}",
             "created_at": self.created,
-            "size": self.card.size,
+            "size": in_words(self.order.sides),
             "quality": "auto",
             "background": "opaque",
             "output_format": self.request.output_format,
@@ -81,7 +82,7 @@ class Answers:
 
     def usage(self, images: int) -> Answer:
         """In OpenAI's terms. A token of an image is a patch; a class is no text."""
-        tokens = self.card.network.grid**2
+        tokens = self.card.patches(self.order.sides)
         seen = tokens if isinstance(self.order, Edit) else 0
         read = sum(self.card.prompts.text_tokens(prompt) for prompt in self.order.prompts)
         return {
@@ -105,6 +106,7 @@ def _(order: Generation, name: Callable[[Prompt], str]) -> Answer:
     return {
         "prompt": name(order.prompt),
         **avoided,
+        "size": in_words(order.sides),
         "steps": used.steps,
         "guidance": used.guidance,
         "guidance_interval": [used.guidance_low, used.guidance_high],

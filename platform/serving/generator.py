@@ -3,6 +3,7 @@
 import torch
 
 from unlatent.models.samplers import SamplerConfig, sample
+from unlatent.platform.buckets import Sides
 from unlatent.platform.generation import LoadedModel
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.metrics import Metrics
@@ -24,8 +25,9 @@ class Generator:
         """
         if self.config.compile:
             model.network.compile()
-        for rows in self.config.buckets or (1,):
-            warm_up(model, rows)
+        for sides in model.sizes:
+            for rows in self.config.buckets or (1,):
+                warm_up(model, rows, sides)
         before, self.served = self.served, ServedModel(model, card, self.config, self.metrics)
         self.metrics.rollouts.inc()
         if before:
@@ -33,9 +35,9 @@ class Generator:
 
 
 @torch.inference_mode()
-def warm_up(model: LoadedModel, rows: int) -> None:
-    """Makes so many images in two steps. Raises ValueError where they are none."""
-    noise = model.noise(range(rows))
+def warm_up(model: LoadedModel, rows: int, sides: Sides) -> None:
+    """Makes so many images of a size, in two steps. Raises ValueError where they are none."""
+    noise = model.noise(range(rows), sides)
     nothing, settings = model.unconditional(rows), SamplerConfig(steps=2, precision=model.sampler.precision)
     images = sample(model.network, noise, nothing, settings)
     if not images.isfinite().all():

@@ -13,7 +13,9 @@ from unlatent.models.cost import forward_gflops, parameters
 from unlatent.models.editing import EditConfig
 from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import tables
+from unlatent.platform.buckets import Sides
 from unlatent.platform.generation import LoadedModel
+from unlatent.platform.image_sizes import in_words
 from unlatent.platform.prompts import Prompts
 from unlatent.platform.store import Store
 
@@ -32,7 +34,8 @@ class ModelCard:
     images_seen: int
     classes: list[str]
     network: PixelTransformerConfig
-    image_size: int  # pixels on a side
+    sides: Sides  # height and width of an image, where a request leaves it open
+    sizes: list[Sides]  # those that can be asked for
     colours: int  # channels of an image
     sampler: SamplerConfig  # for what a request leaves open
     edit: EditConfig  # the same of an edit
@@ -46,7 +49,11 @@ class ModelCard:
 
     @property
     def size(self) -> str:
-        return f"{self.image_size}x{self.image_size}"
+        return in_words(self.sides)
+
+    def patches(self, sides: Sides) -> int:
+        """Of an image, which is a whole number of them."""
+        return sides[0] * sides[1] * self.network.grid**2 // (self.sides[0] * self.sides[1])
 
     def to_json(self) -> dict[str, Any]:
         """OpenAI's fields of a model, then ours."""
@@ -61,6 +68,7 @@ class ModelCard:
             "weights": self.weights,
             "images_seen": self.images_seen,
             "size": self.size,
+            "sizes": [in_words(sides) for sides in self.sizes],
             "condition": self.network.condition,
             "classes": self.classes,
             "network": {**dataclasses.asdict(self.network), "window": self.network.window},
@@ -81,7 +89,8 @@ def model_card(model: LoadedModel, store: Store, edit: EditConfig | None = None)
         images_seen=model.images_seen,
         classes=model.classes,
         network=model.network.config,
-        image_size=model.image_size,
+        sides=model.sides,
+        sizes=model.sizes,
         colours=model.colours,
         sampler=model.sampler,
         edit=edit or EditConfig(),

@@ -1,7 +1,7 @@
 """What a client may ask for, and the order that the engine is given for it.
 
 A field that is not here, of another type or out of range is refused by name. What only the deployed model can tell (its
-classes, its size) is checked against its card.
+classes, its sizes) is checked against its card.
 """
 
 import dataclasses
@@ -13,6 +13,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from unlatent.models.editing import EditConfig
 from unlatent.models.samplers import SamplerConfig
+from unlatent.platform.buckets import Sides
+from unlatent.platform.image_sizes import in_words, nearest, read_size
 from unlatent.platform.orders import Edit, Generation, Order
 from unlatent.platform.prompts import Prompt
 from unlatent.platform.serving.config import ServeConfig
@@ -32,7 +34,9 @@ class ImageRequest(BaseModel):
     prompt: str = Field(max_length=1000, description="a class, by its name or its index; of a text model, a text")
     model: str | None = Field(None, description="id of the deployed model, if given")
     n: int = Field(1, ge=1, le=10, description="how many images")
-    size: str = Field("auto", pattern=r"^(auto|\d{1,5}x\d{1,5})$", description="the model's own, or auto")
+    size: str = Field(
+        "auto", pattern=r"^(auto|[1-9]\d{0,4}x[1-9]\d{0,4})$", description="width x height, one of the model's, or auto"
+    )
     quality: Literal["auto"] = Field("auto", description="what it costs is set by steps")
     background: Literal["auto", "opaque"] = Field("auto", description="images have no transparency")
     response_format: Literal["b64_json"] = Field("b64_json", description="images come in the answer itself")
@@ -43,6 +47,11 @@ class ImageRequest(BaseModel):
     seed: int | None = Field(None, ge=0, le=MAX_SEED, description="image i of a request takes seed + i")
     steps: int | None = Field(None, ge=1, description="denoising steps; the model's own number if left out")
 
+    @property
+    def sides(self) -> Sides | None:
+        """Height and width that are asked for, if any are."""
+        return None if self.size == "auto" else read_size(self.size)
+
     def require_fit(self, card: ModelCard, max_steps: int) -> None:
         """Raises Refusal for what the deployed model is not, or cannot do."""
         if self.steps and self.steps > max_steps:
@@ -50,9 +59,9 @@ class ImageRequest(BaseModel):
         if self.model not in (None, card.id):
             message = f"model={self.model!r} is not deployed here; {card.id} is"
             raise Refusal(404, message, "model", "model_not_found")
-        if self.size not in ("auto", card.size):
-            message = f"size={self.size} is not what the model makes; {card.size} or auto would do"
-            raise Refusal(400, message, "size")
+        if self.sides and self.sides not in card.sizes:
+            near = in_words(nearest(self.sides, card.sizes))
+            raise Refusal(400, f"size={self.size} is not what the model makes; {near} or auto would do", "size")
         if self.partial_images and not self.stream:
             message = f"partial_images={self.partial_images} has no effect without stream=true"
             raise Refusal(400, message, "partial_images")
@@ -90,7 +99,7 @@ class GenerationRequest(ImageRequest, strict=True):
 class EditRequest(ImageRequest):
     """A form, whose values are texts, an empty one being left out; the image and the mask are files."""
 
-    image: UploadFile = Field(description="png, jpeg or webp, of the model's size")
+    image: UploadFile = Field(description="png, jpeg or webp, of a size that the model makes")
     mask: UploadFile | None = Field(None, description="png; only where it is transparent may the image change")
     source_prompt: str | None = Field(None, max_length=1000, description="what the image shows, if known")
     n_max: int | None = Field(None, ge=0, description="steps from the end that edit: fewer keep more of the image")
@@ -111,6 +120,7 @@ def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConf
         avoided=None if avoided is None else prompt_of(card, "negative_prompt", avoided),
         seeds=request.seeds,
         settings=settings,
+        sides=request.sides or card.sides,
         partial_images=request.partial_images,
     )
     if avoided is not None and settings.most_rows == 1:
@@ -120,10 +130,13 @@ def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConf
 
 
 async def edit_of(request: EditRequest, card: ModelCard, config: ServeConfig) -> Edit:
-    """Raises Refusal for what this model cannot do, and for files that are no image of its size."""
+    """Raises Refusal for what this model cannot do, and for files that are no image of a size that it makes."""
     request.require_fit(card, config.max_steps)
     source = request.source_prompt
-    image, visible = await read_image(request.image, card)
+    image, holes = await read_image(request.image, card)
+    sides = image.shape[1], image.shape[2]
+    if request.sides not in (None, sides):
+        raise Refusal(400, f"size={request.size} is not that of the image, {in_words(sides)}; auto would do", "size")
     order = Edit(
         image=image,
         source=None if source is None else prompt_of(card, "source_prompt", source),
@@ -131,7 +144,7 @@ async def edit_of(request: EditRequest, card: ModelCard, config: ServeConfig) ->
         seeds=request.seeds,
         config=edit_config_of(request, card.edit),
         sampler=card.sampler,
-        mask=visible if request.mask is None else await read_mask(request.mask, card),
+        mask=holes if request.mask is None else await read_mask(request.mask, sides),
         keep_background=request.keep_background,
         partial_images=request.partial_images,
     )

@@ -8,6 +8,7 @@ from fastapi import UploadFile
 from torch import Tensor
 
 from unlatent.platform import pictures
+from unlatent.platform.buckets import Sides
 from unlatent.platform.serving.errors import Refusal
 from unlatent.platform.serving.model_card import ModelCard
 
@@ -16,14 +17,13 @@ Read = TypeVar("Read")
 
 async def read_image(file: UploadFile, card: ModelCard) -> tuple[Tensor, Tensor | None]:
     """Its pixels, uint8 (C, H, W), and where it is transparent, bool (1, H, W), if it is anywhere. Raises Refusal."""
-    side, channels = card.image_size, card.colours
-    return await read(file, "image", lambda content: pictures.read_picture(content, "image", side, channels))
+    sizes, channels = card.sizes, card.colours
+    return await read(file, "image", lambda content: pictures.read_picture(content, "image", sizes, channels))
 
 
-async def read_mask(file: UploadFile, card: ModelCard) -> Tensor:
-    """Where a mask is transparent, bool (1, H, W). Raises Refusal."""
-    side = card.image_size
-    return await read(file, "mask", lambda content: pictures.read_mask(content, "mask", side))
+async def read_mask(file: UploadFile, sides: Sides) -> Tensor:
+    """Where the mask of an image of those sides is transparent, bool (1, H, W). Raises Refusal."""
+    return await read(file, "mask", lambda content: pictures.read_mask(content, "mask", sides))
 
 
 async def read(file: UploadFile, field: str, decode: Callable[[bytes], Read]) -> Read:

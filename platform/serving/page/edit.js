@@ -4,7 +4,7 @@ import { editEvents, isDone } from "./api.js";
 import { hang } from "./gallery.js";
 import { Mask } from "./mask.js";
 import { number, part, setSubject, showError, showSubject, sourceOf, subjectOf } from "./parts.js";
-import { addressOf, asPng, drawDifference, fitted } from "./picture.js";
+import { addressOf, asPng, drawDifference, fitted, sizeOf } from "./picture.js";
 
 const PARTIALS = 3;
 const UNKNOWN = ""; // what the image shows
@@ -12,13 +12,13 @@ const FIELDS = { seed: part["edit-seed"], target_guidance: part["target-guidance
 const mask = new Mask(part.mask, () => Number(part.brush.value), maskChanged);
 let working = null; // the AbortController of the edit under way
 let steps = 0; // that an edit has, from the first to the last
-let side = 0; // of the model's images, in pixels
-let image = null; // the one to edit: a canvas of the model's size
+let sizes = []; // of the images that the model edits
+let image = null; // the one to edit: a canvas of one of them
 let page = null; // what the page does about refusals
 let readsTexts = false; // the model; else it knows classes
 
-export function openEditor(model, itsSide, actions) {
-  [page, side, steps] = [actions, itsSide, model.edit.steps];
+export function openEditor(model, actions) {
+  [page, steps, sizes] = [actions, model.edit.steps, model.sizes.map(sizeOf)];
   readsTexts = model.condition === "text";
   showSubject(part.targets, model);
   part["source-field"].hidden = !readsTexts;
@@ -26,25 +26,30 @@ export function openEditor(model, itsSide, actions) {
   part.source.replaceChildren(new Option("not known", UNKNOWN), ...model.classes.map((name) => new Option(name, name)));
   part["target-guidance"].value = model.edit.target_guidance;
   part.strength.value = Math.round((100 * model.edit.n_max) / steps);
-  part.brush.max = Math.max(3, side >> 1);
-  part.brush.value = Math.max(2, side >> 3);
+  const { width } = sizeOf(model.size);
+  part.brush.max = Math.max(3, width >> 1);
+  part.brush.value = Math.max(2, width >> 3);
   tellStrength();
 }
 
 /** Takes up an image by its address; `shows` is a class or a text, where that is known. */
 export async function takeImage(source, shows = UNKNOWN) {
   working?.abort();
-  const taken = await fitted(source, side);
+  const taken = await fitted(source, sizes);
   image = taken.canvas;
+  part.bench.style.setProperty("--across", `${100 * Math.min(1, image.width / image.height)}%`);
+  part.bench.style.setProperty("--down", `${100 * Math.min(1, image.height / image.width)}%`);
   part.before.src = image.toDataURL();
   part.before.hidden = part.mask.hidden = false;
   part.drop.hidden = part.after.hidden = part.compare.hidden = part.difference.hidden = true;
   sourceField().value = shows;
   if (readsTexts) setSubject(part.targets, shows); // a word of it is then changed
   part.edit.disabled = false;
-  part["edit-status"].textContent = taken.isOwnSize ? "" : `Cut and scaled to ${side} × ${side}, which the model edits.`;
+  part["edit-status"].textContent = taken.isOwnSize
+    ? ""
+    : `Cut and scaled to ${image.width} × ${image.height}, which the model edits.`;
   showError(part["edit-error"], null);
-  mask.reset(side);
+  mask.reset(image);
 }
 
 async function takeFile(file) {
@@ -157,7 +162,7 @@ function show(event) {
 async function finish(event, edited) {
   part.compare.hidden = part.mask.hidden = false;
   part["edit-status"].textContent = `“${event.settings.prompt}”, seed ${event.seed}`;
-  await drawDifference(part.difference, edited.image.toDataURL(), sourceOf(event), side);
+  await drawDifference(part.difference, edited.image.toDataURL(), sourceOf(event));
   hang(event, {
     again: () => editAgain(event, edited),
     take: () => {

@@ -7,13 +7,18 @@ export function showFacts(list, model) {
   const { network } = model;
   const facts = [
     ["Run", model.run_id],
-    ["Image", model.size.replace("x", " × ")],
+    ["Image", imageOf(model)],
     ["Patch", `${network.patch_size} × ${network.patch_size}`],
     ["Window", windowOf(network)],
     ["Parameters", count.format(model.parameters)],
     ["FID", distanceOf(model.metrics)],
   ];
   list.replaceChildren(...facts.filter(([, value]) => value).map(([name, value]) => fact(name, value)));
+}
+
+function imageOf({ size, sizes }) {
+  const others = sizes.length - 1;
+  return size.replace("x", " × ") + (others ? `, ${others} other ${others === 1 ? "size" : "sizes"}` : "");
 }
 
 function windowOf({ window, pixel_depth, compaction }) {

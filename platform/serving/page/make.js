@@ -19,6 +19,9 @@ export function openMaker(model, actions) {
     part.classes.querySelector("legend").textContent = "Prompt";
     part.invitation.textContent = "Say what to make, and watch it form out of noise.";
   }
+  part["size-field"].hidden = model.sizes.length === 1;
+  part.size.replaceChildren(...model.sizes.map((size) => new Option(size.replace("x", " × "), size)));
+  part.size.value = model.size;
   part.steps.value = model.sampler.steps;
   part.guidance.value = model.sampler.guidance;
   part.make.disabled = false;
@@ -35,7 +38,12 @@ part.form.addEventListener("submit", (event) => {
 });
 
 function wanted() {
-  const request = { prompt: subjectOf(part.classes), steps: number(part.steps), guidance: number(part.guidance) };
+  const request = {
+    prompt: subjectOf(part.classes),
+    size: part.size.value,
+    steps: number(part.steps),
+    guidance: number(part.guidance),
+  };
   if (part.avoid.value.trim()) request.negative_prompt = part.avoid.value.trim();
   return part.fresh.checked ? request : { ...request, seed: number(part.seed) };
 }
@@ -109,6 +117,7 @@ function makeAgain(request) {
   part["make-tab"].click();
   setSubject(part.classes, request.prompt);
   part.avoid.value = request.negative_prompt ?? "";
+  part.size.value = request.size;
   part.steps.value = request.steps;
   part.guidance.value = request.guidance;
   part.seed.value = request.seed;

@@ -5,6 +5,7 @@ import { openEditor, takeImage } from "./edit.js";
 import { showFacts } from "./facts.js";
 import { openMaker } from "./make.js";
 import { part, showError } from "./parts.js";
+import { sizeOf } from "./picture.js";
 
 const SMOOTH_FROM = 64; // pixels on a side; smaller images are shown pixel by pixel
 const TABS = [part["make-tab"], part["edit-tab"]];
@@ -22,14 +23,13 @@ async function start() {
 }
 
 function open(model) {
-  const side = Number(model.size.split("x")[0]);
-  document.body.classList.toggle("pixelated", side < SMOOTH_FROM);
+  document.body.classList.toggle("pixelated", sizeOf(model.size).width < SMOOTH_FROM);
   showFacts(part.facts, model);
   showError(part.error, null);
   part["token-field"].hidden = true;
   part.form.classList.add("open");
   openMaker(model, { refused, edit });
-  openEditor(model, side, { refused });
+  openEditor(model, { refused });
 }
 
 /** Before the model is open, the button asks for it again: the token was missing. */

@@ -78,7 +78,9 @@ def test_images_are_those_of_generate_by_the_seed_of_prompt_and_number(drawn, mo
     files = drawn("whole", "geneval")
 
     seeds = [noise_seed(0, "00003", number) for number in range(4)]
-    images = carry_out(model, [Generation(prompt="a photo of a red vase", seeds=seeds, settings=model.sampler)], 8)
+    images = carry_out(
+        model, [Generation(prompt="a photo of a red vase", seeds=seeds, settings=model.sampler, sides=model.sides)], 8
+    )
 
     assert len(set(seeds)) == 4
     assert [files[f"00003/samples/000{number}.png"] for number in range(4)] == [to_png(to_image(x)) for x in images]

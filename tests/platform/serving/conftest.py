@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 
 import httpx
 import pytest
@@ -98,6 +99,19 @@ def client(model: LoadedModel, card: ModelCard) -> Iterator[Client]:
 def text_client(text_model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     card = model_card(text_model, Store(tmp_path_factory.mktemp("store")))
     with endpoint(text_model, card, ServeConfig()) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def sizes_model(text_model: LoadedModel) -> LoadedModel:
+    """The same, as one that was trained in buckets: squares, and images half as tall again, or as wide."""
+    return replace(text_model, trained_sides=[(12, 8), (8, 8), (8, 12)])
+
+
+@pytest.fixture(scope="session")
+def sizes_client(sizes_model: LoadedModel, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    card = model_card(sizes_model, Store(tmp_path_factory.mktemp("store")))
+    with endpoint(sizes_model, card, ServeConfig()) as client:
         yield client
 
 

@@ -69,6 +69,7 @@ def test_what_a_request_leaves_open_is_as_its_run_had_it(client):
 
     assert settings == {
         "prompt": "3",
+        "size": "8x8",
         "steps": 4,
         "guidance": 2.0,
         "guidance_interval": [0.1, 0.9],

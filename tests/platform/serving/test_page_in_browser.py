@@ -144,9 +144,10 @@ def differing_pixels(page, first, second):
             return canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height).data;
         }));
         const found = [];
-        for (let at = 0; at < 64; at++)
+        const { naturalWidth: width, naturalHeight: height } = document.querySelector(first);
+        for (let at = 0; at < width * height; at++)
             if ([0, 1, 2].some((channel) => pixels[0][4 * at + channel] !== pixels[1][4 * at + channel]))
-                found.push([at % 8, Math.floor(at / 8)]);
+                found.push([at % width, Math.floor(at / width)]);
         return found;
     }"""
     return {tuple(place) for place in page.evaluate(script, [first, second])}
@@ -298,6 +299,59 @@ def test_a_model_that_reads_texts_is_told_what_to_make_and_to_change_in_words(pa
 
     expect(page.locator("#edit-status")).to_contain_text("“a blue circle on grass”, seed")
     expect(exhibits(page).first.locator("strong")).to_have_text("a red circle on grass → a blue circle on grass")
+
+
+def test_a_model_of_several_sizes_makes_and_edits_each_in_its_proportion(page, sizes_client):
+    page.goto(str(sizes_client.base_url))
+    expect(page.locator("#facts")).to_contain_text("8 × 8, 2 other sizes")
+    page.get_by_label("Prompt").fill("a red circle")
+    expect(page.get_by_label("Size")).to_have_value("8x8")
+    page.get_by_label("Size").select_option("12 × 8")
+    page.get_by_role("button", name="Make the image").click()
+    expect(page.locator("#status")).to_contain_text("seed")
+    first = shown(page, "#image")
+    assert page.locator("#image").evaluate(natural_size) == [12, 8]
+    page.get_by_label("Size").select_option("8 × 12")
+    page.get_by_role("button", name=re.compile("^Make again")).click()
+    expect(exhibits(page)).to_have_count(2)
+    assert (shown(page, "#image"), page.get_by_label("Size").input_value()) == (first, "12x8")
+
+    page.get_by_role("button", name=re.compile("^Edit: a red")).first.click()
+    box = page.locator("#mask").bounding_box()
+    assert box["width"] / box["height"] == pytest.approx(1.5, abs=0.01)
+    page.locator("#brush").fill("1")
+    page.mouse.click(box["x"] + 10.5 / 12 * box["width"], box["y"] + 0.5 / 8 * box["height"])
+    page.get_by_label("Turn it into").locator("visible=true").fill("a blue circle")
+    page.get_by_label("Guidance").locator("visible=true").fill("90")
+    page.get_by_role("button", name="Edit the image").click()
+
+    expect(page.locator("#edit-status")).to_contain_text("“a blue circle”, seed")
+    assert page.locator("#after").evaluate(natural_size) == page.locator("#difference").evaluate(canvas_size) == [12, 8]
+    assert differing_pixels(page, "#before", "#after") == {(10, 0)}
+
+
+natural_size = "image => [image.naturalWidth, image.naturalHeight]"
+canvas_size = "canvas => [canvas.width, canvas.height]"
+
+
+@pytest.mark.parametrize(("brought", "size"), [((8, 12), "8 × 12"), ((90, 60), "12 × 8"), ((60, 62), "8 × 8")])
+def test_a_file_is_cut_to_the_size_that_is_nearest_in_proportion(page, sizes_client, tmp_path, brought, size):
+    from PIL import Image
+
+    Image.effect_noise(brought, 80).save(tmp_path / "mine.png")
+    page.goto(str(sizes_client.base_url))
+    page.get_by_role("tab", name="Edit").click()
+
+    page.locator("#file").set_input_files(tmp_path / "mine.png")
+
+    said = "" if brought == (8, 12) else f"Cut and scaled to {size}, which the model edits."
+    expect(page.locator("#edit-status")).to_have_text(said)
+    expect(page.locator("#before")).to_be_visible()
+    assert page.locator("#before").evaluate(natural_size) == [int(side) for side in size.split(" × ")]
+
+
+def test_a_model_of_one_size_asks_for_none(page, client):
+    expect(opened(page, client).get_by_label("Size", exact=True)).to_be_hidden()
 
 
 def test_a_text_that_is_too_long_is_said_to_be(page, text_client):
