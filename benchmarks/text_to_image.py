@@ -96,7 +96,7 @@ class Report:
 
 def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--small", action="store_true", help="a network of a few million parameters, and small images")
+    made.add_argument("--small", action="store_true", help="a network of 16 million parameters, and small images")
     made.add_argument("--device", choices=("cpu", "cuda"), default="cpu", help="default: %(default)s")
     made.add_argument("--sizes", nargs="+", type=sides, metavar="WxH", help="default: 1024x1024 512x512 and two more")
     made.add_argument("--rows", nargs="+", type=int, default=[1, 2], help="of a call; two: one guided image")

@@ -8,6 +8,8 @@ import torch
 from torch._functorch import config
 from torch.fx import GraphModule
 
+ANY_NUMBER = 1 << 20  # of graphs of the same code, in a process that serves one network after another
+
 
 def sparing(graph: GraphModule, inputs: list[Any]) -> Callable[..., Any]:
     """PyTorch's compiler, told to keep products of matrices and attention, and to compute all else again.
@@ -19,12 +21,14 @@ def sparing(graph: GraphModule, inputs: list[Any]) -> Callable[..., Any]:
         return torch._inductor.compile(graph, inputs)
 
 
-def at_most(graphs: int) -> dict[str, int]:
+def at_most(graphs: int, of_its_own: bool = False) -> dict[str, Any]:
     """What torch.compile is told, so that what it compiles may have so many graphs.
 
-    Before 2.13 it is not to be told: the limit is the process's, and is raised.
+    `of_its_own`: others of the same code, such as an endpoint's network before this one, have theirs beside. Before
+    2.13 nothing of this is to be told: the limit is the process's, for all of the same code, and is raised.
     """
+    torch._dynamo.config.accumulated_recompile_limit = ANY_NUMBER
     if "recompile_limit" in inspect.signature(torch.compile).parameters:
-        return {"recompile_limit": graphs}
+        return {"recompile_limit": graphs} | ({"isolate_recompiles": True} if of_its_own else {})
     torch._dynamo.config.recompile_limit = max(graphs, torch._dynamo.config.recompile_limit)
     return {}

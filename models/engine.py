@@ -7,11 +7,20 @@ to end, and none shows in another. What an image is to ask, and when, is its tra
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
-from unlatent.models.queries import Query, Trajectory, answer
+from unlatent.models.queries import Query, Trajectory, call, calls
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the network, and how it went."""
+
+    rows: int
+    failed: bool
 
 
 @dataclass(eq=False)
@@ -53,8 +62,7 @@ class Engine:
         self.max_rows, self.buckets = max_rows, buckets
         self.waiting: deque[Job] = deque()
         self.under_way: list[Job] = []
-        self.rows_asked = 0  # in the last step
-        self.call_failed = False
+        self.calls: list[Call] = []  # of the last step
 
     def add(self, job: Job) -> None:
         """Queues an image.
@@ -71,7 +79,10 @@ class Engine:
 
     @torch.inference_mode()
     def step(self) -> list[Job]:
-        """Takes every image under way one network call further. Returns those that ended: done, failed or given up."""
+        """Takes every image under way one step further, by a network call for each of their sizes.
+
+        Returns those that ended: done, failed or given up.
+        """
         ended = self.admit()
         self.take_further(self.under_way)
         done = [job for job in self.under_way if job.image is not None or job.error]
@@ -98,17 +109,22 @@ class Engine:
         return ended
 
     def take_further(self, jobs: Sequence[Job]) -> None:
-        queries = [query for job in jobs for query in job.queries]
-        self.rows_asked, self.call_failed = sum(len(query.x) for query in queries), False
-        try:
-            answers = iter(answer(self.network, queries, self.precision, self.rows_for))
-        except Exception as error:  # a call fails as a whole: those in it, and nobody else
-            self.call_failed = True
-            for job in jobs:
-                job.error = error
-            return
+        asked = [(job, query) for job in jobs for query in job.queries]
+        answers: dict[int, Tensor] = {}
+        self.calls = []
+        for numbers in calls([query for _, query in asked]):
+            together = [asked[number][1] for number in numbers]
+            try:
+                answers.update(zip(numbers, call(self.network, together, self.precision, self.rows_for), strict=True))
+            except Exception as error:  # a call fails as a whole: those in it, and nobody else
+                for number in numbers:
+                    asked[number][0].error = error
+            self.calls.append(Call(sum(len(query.x) for query in together), failed=numbers[0] not in answers))
+        given = iter(range(len(asked)))
         for job in jobs:
-            job.go_on([next(answers) for _ in job.queries])
+            numbers = list(islice(given, len(job.queries)))
+            if job.error is None:
+                job.go_on([answers[number] for number in numbers])
 
     def rows_for(self, rows: int) -> int:
         """The smallest bucket that holds so many rows."""

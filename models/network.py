@@ -148,7 +148,7 @@ class PixelTransformer(nn.Module):
 
     def compile(self) -> None:
         """From here on, runs as one graph in training and one in sampling, for images of a size in batches of any."""
-        super().compile(fullgraph=True, backend=sparing, **at_most(MOST_SIZES))
+        super().compile(fullgraph=True, backend=sparing, **at_most(MOST_SIZES, of_its_own=True))
 
     def compile_blocks(self) -> None:
         """From here on, every block runs as a graph of its own: a sharded network puts weights together in between."""

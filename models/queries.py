@@ -37,23 +37,20 @@ def follow(network: nn.Module, trajectory: Trajectory, precision: str = "fp32") 
         return end.value
 
 
-def answer(
-    network: nn.Module, queries: Sequence[Query], precision: str, rows_for: Callable[[int], int] = lambda rows: rows
-) -> list[Tensor]:  # (B, C, H, W) for each query
-    """The velocities, from one network call for all queries whose rows can be of one batch.
-
-    A call is padded to `rows_for` its rows: a compiled network is quickest with few batch sizes.
-    """
-    calls: dict[Hashable, list[int]] = {}
-    for index, query in enumerate(queries):
-        calls.setdefault(shapes(query), []).append(index)
+def answer(network: nn.Module, queries: Sequence[Query], precision: str) -> list[Tensor]:  # (B, C, H, W) for each query
+    """The velocities, from one network call for all queries whose rows can be of one batch."""
     velocities: dict[int, Tensor] = {}
-    for indices in calls.values():
-        together = [queries[index] for index in indices]
-        sizes = [len(query.x) for query in together]
-        rows = call(network, together, precision, rows_for(sum(sizes)))[: sum(sizes)]
-        velocities.update(zip(indices, rows.split(sizes), strict=True))
+    for indices in calls(queries):
+        velocities.update(zip(indices, call(network, [queries[index] for index in indices], precision), strict=True))
     return [velocities[index] for index in range(len(queries))]
+
+
+def calls(queries: Sequence[Query]) -> list[list[int]]:
+    """The numbers of the queries that each network call is to answer."""
+    found: dict[Hashable, list[int]] = {}
+    for number, query in enumerate(queries):
+        found.setdefault(shapes(query), []).append(number)
+    return list(found.values())
 
 
 def shapes(query: Query) -> Hashable:
@@ -64,15 +61,21 @@ def shapes(query: Query) -> Hashable:
     return query.x.shape[1:], condition.shape[1:]
 
 
-def call(network: nn.Module, queries: Sequence[Query], precision: str, rows: int) -> Tensor:  # (rows, C, H, W)
-    """What the network says, each row at its own time; rows beyond those of the queries repeat the last."""
+def call(
+    network: nn.Module, queries: Sequence[Query], precision: str, rows_for: Callable[[int], int] = lambda rows: rows
+) -> Sequence[Tensor]:  # (B, C, H, W) for each query
+    """What the network says, each row at its own time.
+
+    A call is padded to `rows_for` its rows, by the last: a compiled network is quickest with few batch sizes.
+    """
+    sizes = [len(query.x) for query in queries]
     x = torch.cat([query.x for query in queries])
     t = torch.tensor([query.t for query in queries for _ in query.x], dtype=x.dtype).to(x.device)
     condition = join_conditions([query.condition for query in queries])
-    padding = rows - len(x)
+    padding = rows_for(len(x)) - len(x)
     if padding > 0:
         x = torch.cat([x, x[-1:].expand(padding, -1, -1, -1)])
         t = torch.cat([t, t[-1:].expand(padding)])
         condition = repeat_last(condition, padding)
     with autocast(x.device, precision):
-        return network(x, t, condition).to(x.dtype)
+        return network(x, t, condition).to(x.dtype)[: sum(sizes)].split(sizes)

@@ -34,7 +34,8 @@ def run(
         list[str] | None, typer.Option(help="Run this step even if it is done; may be given several times")
     ] = None,
     at_once: Annotated[
-        int | None, typer.Option(help="Steps at most at the same time; as many as there are CPUs unless given")
+        int | None,
+        typer.Option(help="Steps at most at the same time; as the pipeline says, or one for each CPU, unless given"),
     ] = None,
 ) -> None:
     """Run a pipeline: what has been done is skipped, and what was cut off goes on."""
@@ -77,14 +78,14 @@ def plan(
 
 @app.command(epilog="unlatent config train model=b data=imagefolder data.root=pictures")
 def config(
-    command: Annotated[str, typer.Argument(help="train, sweep, run, or any other command")],
+    command: Annotated[str, typer.Argument(help="train, sweep, run, or another one")],
     arguments: Annotated[list[str] | None, typer.Argument(help="What that command would be given")] = None,
 ) -> None:
-    """Print the resolved config of any command, as YAML. Runs nothing."""
+    """Print the resolved config of a command that takes overrides, as YAML. Runs nothing."""
     from unlatent.pipelines.resolved import resolved_config
 
     commands = [command for group in (app, *GROUPS) for command in group.registered_commands]
-    known = [each.name or each.callback.__name__ for each in commands if each.callback]
+    known = [each.name or each.callback.__name__.replace("_", "-") for each in commands if each.callback]
     if command not in known:
         raise ValueError(f"{command!r} is not one of the commands {', '.join(known)}")
     typer.echo(resolved_config(command, arguments or []), nl=False)

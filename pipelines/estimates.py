@@ -54,7 +54,7 @@ def measure_rates(execution: Execution) -> None:
 
 
 def amount(works: list[Work]) -> str:
-    """`training on 409,600,000 images × 932.1 GFLOPs = 382 EFLOPs`."""
+    """`training, 409,600,000 images × 933 GFLOPs = 382 EFLOPs`."""
     total = flops(sum(work.gflops for work in works))
     if len(works) > 1:
         return f"{works[0].kind} of {len(works)} trials, {sum(work.images for work in works):,} images = {total}"

@@ -104,8 +104,11 @@ def train_autoencoder(
     require_sides(dataset)
     folder = folder_of(config, dataset)
     with store.lock(f"{folder}/.lock"):
+        for part in (folder, f"{folder}/checkpoints"):
+            store.delete_unfinished(part)
         if not store.exists(f"{folder}/vae/training.json"):
             finish(config, dataset, store, folder, *train(config, dataset, store, folder, device, on_images))
+        store.delete(f"{folder}/checkpoints")  # none is needed any more
     on_images(config.total_images, config.total_images)
     return f"{folder}/vae"
 
@@ -136,7 +139,6 @@ def train(
     on_images: Callable[[int, int], None],
 ) -> tuple[nn.Module, dict[str, float]]:
     """The trained network, and how it went: the last loss, and the seconds it took."""
-    store.delete_unfinished(f"{folder}/checkpoints")
     network = new_network(config).to(device)
     optimizer = torch.optim.AdamW(network.parameters(), config.learning_rate, weight_decay=WEIGHT_DECAY)
     images_seen, went = resume(store, folder, network, optimizer)
@@ -228,7 +230,7 @@ def finish(
     network: Any,
     went: dict[str, float],
 ) -> None:
-    """Writes the autoencoder as diffusers does, and how it was trained; then no checkpoint is needed any more."""
+    """Writes the autoencoder as diffusers does, and how it was trained."""
     network.register_to_config(scaling_factor=1 / latent_deviation(network, dataset))
     said = {
         "config": asdict(config),
@@ -242,7 +244,6 @@ def finish(
         network.cpu().save_pretrained(written)
         contents = {file.name: file.read_bytes() for file in sorted(Path(written).iterdir())}
     store.write_folder(f"{folder}/vae", contents | {"training.json": json.dumps(said, indent=2).encode()})
-    store.delete(f"{folder}/checkpoints")
 
 
 @torch.inference_mode()

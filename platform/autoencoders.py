@@ -84,9 +84,14 @@ class Autoencoder:
         """Encode, then decode."""
         _, _, height, width = images.shape
         parts = []
-        for some in images.split(max(1, PIXELS_AT_ONCE // (height * width))):
+        for some in images.split(at_once(height, width)):
             parts.append(to_bytes(self.decode(self.encode(to_floats(some.to(self.device))))).cpu())
         return torch.cat(parts)
+
+
+def at_once(height: int, width: int) -> int:
+    """Images of that size that are encoded, or decoded, together: memory for hundreds is not to be had."""
+    return max(1, PIXELS_AT_ONCE // (height * width))
 
 
 def open_autoencoder(name: str, device: torch.device, download: bool = False) -> Autoencoder:

@@ -1,4 +1,4 @@
-"""The command line: one stage each. Every command takes config overrides, as `train.batch_size=64`."""
+"""The command line: one stage each. What reads the config takes overrides of it, as `train.batch_size=64`."""
 
 from pathlib import Path
 from typing import Annotated, Any

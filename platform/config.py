@@ -236,7 +236,7 @@ def refuse_unknown(overrides: Sequence[str]) -> None:
 
 @functools.cache
 def choices() -> dict[str, list[str]]:
-    """The named choices of each group: `sampler` has paper, quick and text."""
+    """The named choices of each group: `sampler` has quick, paper, text and others."""
     groups = [folder for folder in CHOICES.iterdir() if folder.is_dir()]
     return {"model": list(PRESETS)} | {group.name: sorted(file.stem for file in group.iterdir()) for group in groups}
 

@@ -80,6 +80,8 @@ def scenes(
     from unlatent.platform.scenes import CLASSES, ScenePlan, write_scenes
     from unlatent.platform.store import Store
 
+    if "=" in out:
+        raise ValueError(f"{out} looks like an override, and scenes take options alone; --images 100 would be one")
     planned = ScenePlan(images=images, pairs=pairs, image_size=image_size, seed=seed)
     target = Store(out)
     with display.counting("scenes") as on_scenes:

@@ -111,15 +111,24 @@ def embed(
 
 
 def embedded(content: bytes, encoder: PretrainedEncoder) -> bytes:
-    """A shard with one column more. Row groups, which training reads at once, stay what they are."""
+    """A shard with one column more, or in the place of one that there was.
+
+    Row groups, which training reads at once, stay what they are.
+    """
     shard, sink = pq.ParquetFile(io.BytesIO(content)), io.BytesIO()
-    schema = shard.schema_arrow.append(pa.field(parquet_shards.EMBEDDING, pa.binary()))
+    schema = without_embedding(shard.schema_arrow).append(pa.field(parquet_shards.EMBEDDING, pa.binary()))
     with pq.ParquetWriter(sink, schema, compression="none") as writer:
         for number in range(shard.num_row_groups):
             rows = shard.read_row_group(number)
-            captions = parquet_shards.captions_of(rows)
-            writer.write_table(rows.append_column(schema.field(parquet_shards.EMBEDDING), [stored(encoder, captions)]))
+            tokens = pa.array(stored(encoder, parquet_shards.captions_of(rows)), pa.binary())
+            kept = rows.select(schema.names[:-1]).columns
+            writer.write_table(pa.Table.from_arrays([*kept, tokens], schema=schema))
     return sink.getvalue()
+
+
+def without_embedding(schema: pa.Schema) -> pa.Schema:
+    number = schema.get_field_index(parquet_shards.EMBEDDING)
+    return schema if number < 0 else schema.remove(number)
 
 
 def stored(encoder: PretrainedEncoder, captions: Sequence[str]) -> list[bytes]:

@@ -181,8 +181,12 @@ def published_sizes(config: PixelTransformerConfig) -> dict[str, Any]:
 
 
 def published_sampler(config: PixelTransformerConfig) -> SamplerConfig:
-    of_text = "text1024" if config.image_size >= 1024 else "text"
-    return compose_config([f"sampler={of_text if config.condition == 'text' else 'paper'}"]).sampler
+    """As the paper draws images of about that size."""
+    if config.condition == "text":
+        name = "text1024" if config.image_size >= 1024 else "text"
+    else:
+        name = "paper512" if config.image_size >= 512 else "paper"
+    return compose_config([f"sampler={name}"]).sampler
 
 
 def config_yaml(config: PixelTransformerConfig) -> bytes:

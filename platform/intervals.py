@@ -1,6 +1,7 @@
 """How sure a number is: 95 % bootstrap intervals over images."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,14 +36,28 @@ def mean(values: Values, seed: int) -> Interval:  # (N,)
 
 def ratio(parts: Values, wholes: Values, seed: int) -> Interval:  # (N,), (N,)
     """Of two sums over images, such as letters read right and all letters. Resamples images, each with both."""
-    count = len(parts)
-    value = float(parts.sum() / wholes.sum()) if count and wholes.sum() else math.nan
+    value = float(parts.sum() / wholes.sum()) if len(parts) and wholes.sum() else math.nan
+
+    def resampled(chosen: NDArray[np.int64]) -> Values:
+        return divided(parts[chosen].sum(axis=1), wholes[chosen].sum(axis=1))
+
+    return bootstrap(value, len(parts), seed, resampled)
+
+
+def divided(parts: Values, wholes: Values) -> Values:
+    return parts / np.maximum(wholes, np.finfo(float).tiny)
+
+
+def bootstrap(value: float, count: int, seed: int, statistic: Callable[[NDArray[np.int64]], Values]) -> Interval:
+    """What a number of `count` images lies between, by the same of resamples of them.
+
+    `statistic` is given the images of several resamples (R, count), by their numbers, and returns what each has (R,).
+    """
     if count < 2 or math.isnan(value):
         return Interval(value, math.nan, math.nan, count)
     generator, found = np.random.default_rng([seed, count]), []
     for start in range(0, RESAMPLES, rows := max(1, AT_ONCE // count)):
-        chosen = generator.integers(count, size=(min(rows, RESAMPLES - start), count))
-        found.append(parts[chosen].sum(axis=1) / np.maximum(wholes[chosen].sum(axis=1), np.finfo(float).tiny))
+        found.append(statistic(generator.integers(count, size=(min(rows, RESAMPLES - start), count))))
     low, high = np.quantile(np.concatenate(found), [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(value, float(low), float(high), count)
 

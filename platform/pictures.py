@@ -9,6 +9,7 @@ from torch import Tensor
 
 from unlatent.platform.buckets import Sides
 from unlatent.platform.generation import from_image
+from unlatent.platform.image_decoding import turned_upright
 from unlatent.platform.image_sizes import in_words, nearest
 
 FORMATS = ("PNG", "JPEG", "WEBP")
@@ -51,6 +52,7 @@ def transparent(picture: Image.Image) -> Tensor | None:
 
 
 def decoded(content: bytes, name: str, sizes: Sequence[Sides]) -> Image.Image:
+    """The picture as it is seen, which is turned where its camera was. Its size is looked at before its pixels are."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
@@ -60,14 +62,23 @@ def decoded(content: bytes, name: str, sizes: Sequence[Sides]) -> Image.Image:
         raise TooLargeError(f"{name} has more pixels than can be looked at; {likely} would do") from None
     except Exception:  # Pillow says it in many ways
         raise ValueError(f"{name} is no image that can be read; a PNG, JPEG or WebP would do") from None
-    sides = picture.height, picture.width
-    if sides not in sizes:
-        highest, widest = (max(size[axis] for size in sizes) for axis in (0, 1))
-        kind = TooLargeError if sides[0] > highest or sides[1] > widest else ValueError
-        near = in_words(nearest(sides, sizes))
-        raise kind(f"{name} is {in_words(sides)}, and {near} would do; cut that out of it, or scale it")
+    if (picture.width, picture.height) not in sizes:  # as it would be if it lay on its side
+        require_one_of(picture, name, sizes)
     try:
         picture.load()
+        upright = turned_upright(picture)
     except Exception as error:  # as well
         raise ValueError(f"{name} is broken: {error}; a whole PNG, JPEG or WebP would do") from None
-    return picture
+    require_one_of(upright, name, sizes)
+    return upright
+
+
+def require_one_of(picture: Image.Image, name: str, sizes: Sequence[Sides]) -> None:
+    sides = picture.height, picture.width
+    if sides in sizes:
+        return
+    highest, widest = (max(size[axis] for size in sizes) for axis in (0, 1))
+    kind = TooLargeError if sides[0] > highest or sides[1] > widest else ValueError
+    raise kind(
+        f"{name} is {in_words(sides)}, and {in_words(nearest(sides, sizes))} would do; cut that out, or scale it"
+    )

@@ -91,7 +91,8 @@ def fitted(config: Config, dataset: Dataset) -> Config:
 def settings_of(model: PixelTransformerConfig) -> dict[str, Any]:
     """Those that a run's name follows from: what encodes its texts is none of a class's network.
 
-    An autoencoder is known by its weights, wherever they lie. A network of pixels has the name that it always had.
+    An autoencoder is known by what it makes of images, wherever it lies. A network of pixels has the name that it
+    always had.
     """
     settings = asdict(model)
     settings["autoencoder"] = spaces.open_space(model, torch.device("cpu")).identity

@@ -184,7 +184,7 @@ EDITS: Columns = {
     "images_seen": (WHOLE, "by the checkpoint"),
     "space": (TEXT, "what the network models: pixels or latents"),
     "autoencoder": (TEXT, "whose latents these are; null for pixels"),
-    "autoencoder_hash": (TEXT, "sha256 of its weights"),
+    "autoencoder_hash": (TEXT, "of its weights, scale and shift"),
     "way": (
         TEXT,
         "free; masked, where all but the place of the objects is told to stay; reconstructed, by encode and decode of "

@@ -7,6 +7,7 @@ B batch   H, W image   c channels, h, w sides of what is modelled
 """
 
 import functools
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -16,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from unlatent.models.config import PixelTransformerConfig
-from unlatent.platform.autoencoders import Autoencoder, open_autoencoder
+from unlatent.platform.autoencoders import Autoencoder, at_once, open_autoencoder
 from unlatent.platform.pixel_values import to_bytes, to_floats
 
 LATENTS_OF = 3  # channels of an image: autoencoders read colours
@@ -78,7 +79,8 @@ class LatentSpace:
 
     @property
     def identity(self) -> str:
-        return self.autoencoder.sha256
+        said = f"{self.autoencoder.sha256} {self.autoencoder.scale} {self.autoencoder.shift}"
+        return hashlib.sha256(said.encode()).hexdigest()
 
     @property
     def factor(self) -> int:
@@ -96,11 +98,14 @@ class LatentSpace:
 
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
-        return (self.autoencoder.encode(to_floats(images)) - self.autoencoder.shift) * self.autoencoder.scale
+        parts = [self.autoencoder.encode(to_floats(some)) for some in images.split(at_once(*images.shape[2:]))]
+        return (torch.cat(parts) - self.autoencoder.shift) * self.autoencoder.scale
 
     @torch.no_grad()
     def decode(self, modelled: Tensor) -> Tensor:
-        return to_bytes(self.autoencoder.decode(modelled / self.autoencoder.scale + self.autoencoder.shift))
+        latents = modelled / self.autoencoder.scale + self.autoencoder.shift
+        height, width = (side * self.factor for side in modelled.shape[2:])
+        return torch.cat([to_bytes(self.autoencoder.decode(some)) for some in latents.split(at_once(height, width))])
 
     def mask(self, mask: Tensor) -> Tensor:
         return F.max_pool2d(mask.float(), self.factor) > 0

@@ -107,7 +107,7 @@ def runs_(
     display.show_table(listing.run_texts(rows, states)[:limit], f"{min(limit, len(rows))} of {len(rows)} runs")
 
 
-@commands.command(epilog="unlatent diff digits-27e60beeb3 digits-90a62468e1")
+@commands.command(epilog="unlatent diff digits-538985de9d digits-ad7f6754bc")
 def diff(
     first: Annotated[str, typer.Argument(help="A run's id")],
     second: Annotated[str, typer.Argument(help="Another's")],

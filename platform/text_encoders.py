@@ -69,7 +69,10 @@ class PretrainedEncoder:
         return Text(torch.cat(tokens), torch.cat(masks))
 
     def count(self, text: str) -> int:
-        return len(self.tokenizer(text).input_ids)
+        if not (text and self.instruction):
+            return len(self.tokenizer(text).input_ids)
+        before, whole = (len(self.tokenizer(said).input_ids) for said in (self.instruction, self.instruction + text))
+        return whole - before + 2  # behind an instruction, as many less are read
 
     def read(self, texts: Sequence[str]) -> tuple[Tensor, Tensor]:  # (B, T, E), (B, T)
         """Several at once, which is quicker, and rounds otherwise than each alone."""

@@ -77,7 +77,8 @@ class Attempt:
 
     @property
     def id(self) -> str:
-        return short_hash({"protocol": PROTOCOL, **self.depends_on})
+        said = {name: value for name, value in self.depends_on.items() if name != "autoencoder"}  # wherever it lies
+        return short_hash({"protocol": PROTOCOL, **said})
 
     @property
     def path(self) -> str:

@@ -2,19 +2,22 @@
 
 An edit that does nothing keeps all of the background, so backgrounds are compared at a level of success that both
 models reach: the smaller of their best success rates. Of each model's settings that reach it, the one with the least
-background MSE stands for the model. It is chosen on the pairs it is measured on, which flatters both alike.
+background MSE stands for the model. That is chosen on the pairs it is measured on, which flatters the model that has
+more such settings; so what the ratio lies between is told by choosing anew in every resample of the pairs.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from unlatent.platform.edit_study.attempts import FREE, MASKED, RECONSTRUCTED
 from unlatent.platform.edit_study.study import Outcome
 from unlatent.platform.generation import LoadedModel
-from unlatent.platform.intervals import Interval, ratio
+from unlatent.platform.intervals import Interval, Values, bootstrap, divided, ratio
 from unlatent.platform.scenes import CLASSES
 
 CHANCE = 1 / len(CLASSES)  # of a class, where nothing at all is drawn
@@ -38,12 +41,12 @@ class Group:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Two models' chosen edits in one way. Ratios are of sums over pairs, by resampling pairs, each with both."""
+    """Two models' chosen edits in one way."""
 
     first: Outcome
     second: Outcome
     level: float  # success rate that both reach, or more
-    background: Interval  # MSE of the first as a share of the second's; nan where the second's is 0
+    background: Interval  # MSE of the first as a share of the second's, over pairs that have both; nan if that is 0
 
     def as_json(self) -> dict[str, Any]:
         """What is unknown is null."""
@@ -64,13 +67,32 @@ def compare(first: Sequence[Outcome], second: Sequence[Outcome], way: str) -> Co
         return None
     level = lower.findings.success.value
     chosen = [least_background(outcomes, level) for outcomes in (mine, others)]
-    errors = [outcome.measured.background_errors for outcome in chosen]
     return Comparison(
         first=chosen[0],
         second=chosen[1],
         level=level,
-        background=ratio(errors[0], errors[1], chosen[0].attempt.seed),
+        background=background_ratio(mine, others, chosen),
     )
+
+
+def background_ratio(mine: Sequence[Outcome], others: Sequence[Outcome], chosen: Sequence[Outcome]) -> Interval:
+    """Of sums over pairs. In each resample of the pairs, level and settings are chosen as they were on all of them."""
+    errors = [outcome.measured.background_errors for outcome in chosen]
+    value = float(errors[0].sum() / errors[1].sum()) if errors[1].any() else math.nan
+
+    def resampled(pairs: NDArray[np.int64]) -> Values:  # (R, N) -> (R,)
+        rates, sums = zip(*(over_pairs(outcomes, pairs) for outcomes in (mine, others)), strict=True)
+        level = np.minimum(rates[0].max(axis=0), rates[1].max(axis=0))
+        least = [np.where(rate >= level, each, np.inf).min(axis=0) for rate, each in zip(rates, sums, strict=True)]
+        return divided(*least)
+
+    return bootstrap(value, len(errors[0]), chosen[0].attempt.seed, resampled)
+
+
+def over_pairs(outcomes: Sequence[Outcome], pairs: NDArray[np.int64]) -> tuple[Values, Values]:
+    """Of each of S settings, in each resample (R, N): success rate, and the sum of the background's errors (S, R)."""
+    rates = [outcome.succeeded[pairs].mean(axis=1) for outcome in outcomes]
+    return np.stack(rates), np.stack([outcome.measured.background_errors[pairs].sum(axis=1) for outcome in outcomes])
 
 
 def in_way(outcomes: Sequence[Outcome], way: str) -> list[Outcome]:

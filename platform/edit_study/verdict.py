@@ -140,7 +140,10 @@ def caveats(answer: Answer) -> list[str]:
     elif pairs < ENOUGH_PAIRS:
         said.append(f"{pairs} pairs: enough for large differences; small ones need more.")
     if answer.others:
-        said.append("Settings were chosen on the pairs that they are measured on, which flatters all models alike.")
+        said.append(
+            "Settings were chosen on the pairs that they are measured on, which flatters the model that has more of "
+            "them to choose from. What a ratio lies between allows for it: each resample of the pairs chooses anew."
+        )
         said += on_compute(answer.groups)
     said.append("With a mask, an edit is told where the objects are, as by a user's brush: the scenes know.")
     return said

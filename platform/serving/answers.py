@@ -142,8 +142,8 @@ def server_sent(event: str, content: Answer) -> str:
 async def event_stream(first: Picture, rest: AsyncGenerator[Picture], answers: Answers) -> AsyncIterator[str]:
     """The events of a whole order. A refusal once the stream has begun is an event too: its status can't be."""
     async with aclosing(rest):
-        yield await answers.event(first)
         try:
+            yield await answers.event(first)
             async for picture in rest:
                 yield await answers.event(picture)
         except Refusal as refusal:

@@ -47,7 +47,9 @@ def add_images(app: FastAPI, generator: Generator, config: ServeConfig) -> None:
     async def edit_image(
         request: Annotated[EditRequest, Form(media_type="multipart/form-data")], http: Request
     ) -> Response:
-        """Turns an image of the model's size into one of another class. Outside a mask, every pixel stays as it was.
+        """Turns an image of a size that the model makes into one of another class, or of another text.
+
+        Outside a mask every pixel stays as it was, unless the model is one of latents.
 
         With stream the answer is server-sent events: image_edit.partial_image, image_edit.completed.
         """

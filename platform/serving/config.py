@@ -12,9 +12,10 @@ class ServeConfig:
     token: str | None = None  # asked of every request to /v1 as "Authorization: Bearer …"; None asks for none
     checkpoint: str | None = None  # path in the store; None picks the best by `metric`
     metric: str = "fid"
-    max_rows: int = 16  # of a network call: an image is one, two while it is guided, and up to four while it is edited
+    max_rows: int = 16  # of a network call: an image is one, two while it is guided, four for each noise of an edit
     max_queued_rows: int = 64  # that wait for room; more are answered 429
     deadline_s: float = 120.0  # of a request, its wait included
+    start_s: float = 600.0  # in which all replicas have to answer with a checkpoint; to compile many sizes takes longer
     max_steps: int = 1000
     max_upload_bytes: int = 16 << 20  # of a request with an image to edit
     compile: bool = False  # the network, before it answers; calls are then padded to a few sizes
@@ -36,8 +37,9 @@ class ServeConfig:
         if self.max_replicas is not None:
             self.require_at_least("max_replicas", self.replicas)
         self.require_at_least("gpus", 0)
-        if self.cpus <= 0 or self.deadline_s <= 0:
-            raise ValueError(f"serve.cpus={self.cpus} and serve.deadline_s={self.deadline_s} must both be above 0")
+        for name in ("cpus", "deadline_s", "start_s"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"serve.{name}={getattr(self, name)} must be above 0")
 
     @property
     def token_digest(self) -> str | None:

@@ -32,7 +32,8 @@ NAME = "unlatent"  # of the application
 DEPLOYMENT = "Endpoint"
 QUIET = LoggingConfig(log_level="ERROR", enable_access_log=False)
 SHORT_REQUESTS = 64  # for the page, /health and refusals, beside the images that are made or waited for
-LONGEST_START_S = 600
+
+LONGEST_ABSENCE_S = 60  # of all replicas, where one that has died is being replaced
 
 AppConfig = dict[str, Any]  # as in a config file for `serve deploy`
 
@@ -82,8 +83,8 @@ def start(config: ServeConfig, store: Store, checkpoint: str, edit: EditConfig |
     }
     try:
         deploy({**own_code(), "name": NAME, "import_path": "unlatent.platform.serving.service:build", "args": args})
-        wait_until_it_runs()
-        require_all_answer(checkpoint, LONGEST_START_S)
+        wait_until_it_runs(config.start_s)
+        require_all_answer(checkpoint, config.start_s)
         wait_until_ready(url_of(config))
     except BaseException:
         stop()
@@ -97,12 +98,15 @@ def own_code() -> AppConfig:
     return {"runtime_env": {"py_modules": modules}} if modules else {}
 
 
-def switch(checkpoint: str, timeout_s: float = LONGEST_START_S) -> None:
+def switch(checkpoint: str, timeout_s: float | None = None) -> None:
     """Rolls a checkpoint out to all replicas of the endpoint that runs; no request is lost meanwhile.
 
-    Raises ValueError where no endpoint runs, and where the checkpoint can't be served: then the one before goes on.
+    They have `timeout_s` for it; None: as long as the endpoint's own config gives them. Raises ValueError where no
+    endpoint runs, and where the checkpoint can't be served: then the one before goes on.
     """
-    config, before = running(), answering()
+    config = running()
+    timeout_s = start_s_of(config) if timeout_s is None else timeout_s
+    before = answering(start_s_of(config))
     try:
         deploy(with_checkpoint(config, checkpoint))
         require_all_answer(checkpoint, timeout_s)
@@ -112,12 +116,12 @@ def switch(checkpoint: str, timeout_s: float = LONGEST_START_S) -> None:
         raise
 
 
-def answering(timeout_s: float = 60) -> str:
-    """The checkpoint that the replicas answer with."""
-    deadline = time.monotonic() + timeout_s
-    while not (found := states()):
+def answering(loaded_within_s: float) -> str:
+    """The checkpoint that the replicas answer with, once they have loaded what they are loading."""
+    deadline = time.monotonic() + LONGEST_ABSENCE_S
+    while not (found := states(loaded_within_s)):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"no replica of the endpoint answers after {timeout_s:g} s")
+            raise TimeoutError(f"no replica of the endpoint answers after {LONGEST_ABSENCE_S} s")
         time.sleep(0.1)
     return found[0].checkpoint or found[0].wanted
 
@@ -129,20 +133,22 @@ def require_all_answer(checkpoint: str, timeout_s: float) -> None:
     """
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        found = states()
+        found = states(timeout_s)
         if len(found) == replicas_to_hear() and all(state.wanted == checkpoint for state in found):
             if problem := next((state.problem for state in found if state.problem), None):
                 raise ValueError(problem)
             if all(state.checkpoint == checkpoint for state in found):
                 return
         time.sleep(0.1)  # Serve has not told them yet
-    raise TimeoutError(f"{checkpoint} does not answer from all replicas after {timeout_s:g} s")
+    raise TimeoutError(
+        f"{checkpoint} does not answer from all replicas after {timeout_s:g} s; a larger serve.start_s gives it longer"
+    )
 
 
-def states() -> list[State]:
+def states(timeout_s: float) -> list[State]:
     """Of every replica that is in service, once each has loaded what it was told to, or could not."""
     try:
-        found: list[State] = serve.get_app_handle(NAME).broadcast("settled").results(timeout_s=LONGEST_START_S)
+        found: list[State] = serve.get_app_handle(NAME).broadcast("settled").results(timeout_s=timeout_s)
     except (DeploymentUnavailableError, RayActorError):  # none is in service just now, or one died on asking
         return []
     return found
@@ -191,6 +197,11 @@ def running() -> AppConfig:
     raise ValueError("no endpoint runs on this cluster; `unlatent serve` starts one")
 
 
+def start_s_of(config: AppConfig) -> float:
+    """How long the replicas of an endpoint with that config have to load a checkpoint."""
+    return float(config.get("args", {}).get("serve", {}).get("start_s", ServeConfig().start_s))
+
+
 def named(config: AppConfig) -> list[str]:
     """The checkpoint that an endpoint's config names, if it does: at first the code has chosen."""
     deployments = config.get("deployments") or []
@@ -205,7 +216,7 @@ def with_checkpoint(config: AppConfig, checkpoint: str) -> AppConfig:
     return config | {"deployments": [*others, own | {"user_config": {"checkpoint": checkpoint}}]}
 
 
-def wait_until_it_runs(timeout_s: float = LONGEST_START_S) -> None:
+def wait_until_it_runs(timeout_s: float) -> None:
     """Until Ray Serve has replicas of it, which may still be loading. Raises ValueError where it cannot have any."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -61,12 +61,18 @@ class Endpoint:
     def load(self, checkpoint: str) -> None:
         if checkpoint != self.wanted or checkpoint == self.answering:
             return  # another is wanted by now, or the one before again
+        if problem := self.take_into_service(checkpoint):
+            raise ValueError(problem)
+
+    def take_into_service(self, checkpoint: str) -> str | None:
+        """What is wrong with it, if it cannot be: in words, for an error would keep its model in memory."""
         try:
             model = load_model(self.store, checkpoint, device="cuda" if self.config.gpus else "cpu")
             self.generator.serve(model, model_card(model, self.store, self.edit))
-        except Exception:
+        except Exception as error:
             logger.exception("%s cannot be served; %s answers", checkpoint, self.answering or "nothing")
-            raise
+            return str(error) or type(error).__name__
+        return None
 
     @property
     def answering(self) -> str | None:
@@ -79,8 +85,7 @@ class Endpoint:
             heard = self.loading
             await asyncio.wait([asyncio.wrap_future(heard)])
         error = self.loading.exception()
-        problem = None if error is None else str(error) or type(error).__name__
-        return State(self.replica, self.answering, self.wanted, problem)
+        return State(self.replica, self.answering, self.wanted, None if error is None else str(error))
 
     def check_health(self) -> None:
         """Ray Serve replaces a replica where this raises, and the next one tries to load again."""

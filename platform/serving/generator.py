@@ -1,7 +1,10 @@
 """The model that answers now, and how another takes its place."""
 
+from collections.abc import Iterator, Sequence
+
 import torch
 
+from unlatent.models.network import MOST_SIZES
 from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform.buckets import Sides
 from unlatent.platform.generation import LoadedModel
@@ -24,14 +27,35 @@ class Generator:
         Raises ValueError for one that makes no image: then the one before goes on answering.
         """
         if self.config.compile:
+            require_graphs(model)
             model.network.compile()
-        for sides in model.sizes:
-            for rows in self.config.buckets or (1,):
-                warm_up(model, rows, sides)
+        for sides, rows in first_calls(model, self.config.buckets):
+            warm_up(model, rows, sides)
         before, self.served = self.served, ServedModel(model, card, self.config, self.metrics)
         self.metrics.rollouts.inc()
         if before:
             before.retire()
+
+
+def require_graphs(model: LoadedModel) -> None:
+    if len(model.sizes) > MOST_SIZES:
+        raise ValueError(
+            f"{model.checkpoint} makes images of {len(model.sizes)} sizes, and a compiled network has graphs for "
+            f"{MOST_SIZES}; serve.compile=false would do"
+        )
+
+
+def first_calls(model: LoadedModel, buckets: Sequence[int]) -> Iterator[tuple[Sides, int]]:
+    """Sizes and rows of calls after which none is slow for being the first of its kind.
+
+    Without buckets nothing is compiled, and one call tells whether the weights make images. A graph is for one size of
+    images, and for any number of rows.
+    """
+    for rows in buckets or (1,):
+        yield model.sides, rows
+    for sides in model.sizes if buckets else ():
+        if sides != model.sides:
+            yield sides, buckets[0]
 
 
 @torch.inference_mode()

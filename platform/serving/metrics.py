@@ -15,7 +15,7 @@ class Metrics:
         waiting = Gauge("unlatent_waiting_images", "Images that wait for room", of_this, registry=registry)
         under_way = Gauge("unlatent_images_under_way", "Images that are being made", of_this, registry=registry)
         rows = Histogram("unlatent_call_rows", "Rows of a network call", of_this, registry=registry, buckets=ROWS)
-        step = Histogram("unlatent_step_seconds", "Of a network call", of_this, registry=registry, buckets=SECONDS)
+        step = Histogram("unlatent_step_seconds", "Of a step of all", of_this, registry=registry, buckets=SECONDS)
         images = Counter("unlatent_images", "Images made", of_this, registry=registry)
         cancelled = Counter("unlatent_cancelled_images", "Images given up on the way", of_this, registry=registry)
         failed = Counter("unlatent_failed_images", "Images that failed", of_this, registry=registry)

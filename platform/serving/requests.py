@@ -77,7 +77,7 @@ class GenerationRequest(ImageRequest, strict=True):
     """A null is a field left out."""
 
     negative_prompt: str | None = Field(None, max_length=1000, description="what to guide away from")
-    guidance: float | None = Field(None, ge=0, le=100, description="towards the class; 1 is none")
+    guidance: float | None = Field(None, ge=0, le=100, description="towards the prompt; 1 is none")
     guidance_interval: list[float] | None = Field(None, description="[low, high]: guided for low < t < high")
     sampler: Literal["ab2", "dpmpp_2m", "euler", "heun"] | None = Field(None, description="how the flow is integrated")
 
@@ -174,13 +174,18 @@ def sampler_of(request: GenerationRequest, defaults: SamplerConfig) -> SamplerCo
 
 
 def edit_config_of(request: EditRequest, defaults: EditConfig) -> EditConfig:
-    """The defaults, but for what the request says; where it says how many steps, as large a part of them edits."""
+    """The defaults, but for what the request says.
+
+    Of another number of steps, as large a part edits, and as large a part draws freely.
+    """
     names = ("n_max", "n_min", "n_avg", "source_guidance", "target_guidance")
     asked = given({name: getattr(request, name) for name in names})
     steps = request.steps or defaults.steps
-    n_max = round(defaults.n_max * steps / defaults.steps)
+    parts = {name: round(getattr(defaults, name) * steps / defaults.steps) for name in ("n_max", "n_min")} | asked
+    if request.n_min is None:
+        parts["n_min"] = min(parts["n_min"], parts["n_max"])
     try:
-        return dataclasses.replace(defaults, **({"steps": steps, "n_max": n_max} | asked))
+        return dataclasses.replace(defaults, **{"steps": steps} | parts)
     except ValueError as error:
         raise Refusal(400, str(error), "n_max") from None
 

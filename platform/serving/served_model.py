@@ -153,8 +153,8 @@ class ServedModel:
         for errand in errands:
             errand.end()
 
-    def count(self, ended: list[Errand], call_s: float) -> None:
-        metrics, rows, now = self.metrics, self.engine.rows_asked, time.monotonic()
+    def count(self, ended: list[Errand], step_s: float) -> None:
+        metrics, calls, now = self.metrics, self.engine.calls, time.monotonic()
         done = [errand for errand in ended if errand.job.image is not None]
         failed = [errand for errand in ended if errand.job.error]
         for error in {errand.job.error for errand in failed}:
@@ -164,9 +164,10 @@ class ServedModel:
         metrics.cancelled.inc(len(ended) - len(done) - len(failed))
         metrics.waiting.set(len(self.engine.waiting) + len(self.arrived))
         metrics.under_way.set(len(self.engine.under_way))
-        if rows:
-            metrics.rows.observe(rows)
-            metrics.step_s.observe(call_s)
-        self.failures = 0 if done or (rows and not self.engine.call_failed) else self.failures + bool(failed)
+        for call in calls:
+            metrics.rows.observe(call.rows)
+        if calls:
+            metrics.step_s.observe(step_s)
+        self.failures = 0 if done or not all(call.failed for call in calls) else self.failures + bool(failed)
         for errand in done:
             self.image_s += (now - errand.began - self.image_s) / 8

@@ -16,11 +16,17 @@ def worst_squares(before: Tensor, after: Tensor) -> tuple[NDArray[np.int64], NDA
 
     The error is the mean squared one, of values from 0 to 1.
     """
-    errors = ((before.double() - after.double()) / 255).square().mean(dim=1, keepdim=True)  # (N, 1, S, S)
-    means = F.avg_pool2d(errors, crop_side(before), STEP)[:, 0]  # (N, rows, columns)
-    largest, places = means.flatten(1).max(dim=1)
-    columns = means.shape[-1]
-    return STEP * torch.stack([places // columns, places % columns], dim=1).numpy(), largest.numpy()
+    errors = ((before.double() - after.double()) / 255).square().mean(dim=1)  # (N, S, S)
+    side, last = crop_side(before), before.shape[-1] - crop_side(before)
+    at = torch.tensor([*range(0, last, STEP), last])
+    sums = F.pad(errors.cumsum(1).cumsum(2), (1, 0, 1, 0))  # of all above and to the left
+
+    def until(rows: Tensor, columns: Tensor) -> Tensor:  # (n,), (n,) -> (N, n, n)
+        return sums[:, rows][:, :, columns]
+
+    inside = until(at + side, at + side) - until(at, at + side) - until(at + side, at) + until(at, at)
+    largest, places = (inside / side**2).flatten(1).max(dim=1)
+    return torch.stack([at[places // len(at)], at[places % len(at)]], dim=1).numpy(), largest.numpy()
 
 
 def crop(image: Tensor, top: int, left: int) -> Tensor:  # (3, S, S) -> (3, side, side)

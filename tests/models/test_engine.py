@@ -9,7 +9,7 @@ import torch
 
 from unlatent.models import SamplerConfig, Text, TextConfig, sample
 from unlatent.models.editing import Edit, EditConfig, edit, most_rows
-from unlatent.models.engine import Engine, Job
+from unlatent.models.engine import Call, Engine, Job
 from unlatent.models.samplers import STEPS, draw
 
 NULL = 10
@@ -30,10 +30,10 @@ class Recorder:
         return (label[:, None, None, None] - x) / (1 - t[:, None, None, None])
 
 
-def job(label=3, seed=0, on_step=None, **settings):
+def job(label=3, seed=0, on_step=None, side=4, **settings):
     """An image of a network of ten classes, which has one channel and 4x4 pixels."""
     sampler = SamplerConfig(**{"name": "euler", "steps": 4, **settings})
-    noise = torch.randn(1, 1, 4, 4, generator=torch.Generator().manual_seed(seed))
+    noise = torch.randn(1, 1, side, side, generator=torch.Generator().manual_seed(seed))
     way = draw(noise, torch.tensor([label]), sampler, torch.tensor([NULL]), on_step)
     return Job(way, sampler.most_rows)
 
@@ -219,6 +219,32 @@ def test_a_call_that_fails_ends_those_in_it_and_the_next_are_unharmed():
     assert ended == inside and {str(each.error) for each in inside} == {"out of memory"}
     assert run(shared) == [waiting]
     torch.testing.assert_close(waiting.image, torch.full((1, 1, 4, 4), 3.0))
+
+
+def test_a_call_that_fails_harms_no_image_of_another_size():
+    class Picky(Recorder):
+        def __call__(self, x, t, label):
+            if x.shape[-1] == 8:
+                raise RuntimeError("out of memory")
+            return super().__call__(x, t, label)
+
+    shared = engine(Picky())
+    small, large, last = job(1), job(2, side=8), job(3)
+
+    ended = run(shared, small, large, last)
+
+    assert ended == [large, small, last] and str(large.error) == "out of memory"
+    torch.testing.assert_close(last.image, torch.full((1, 1, 4, 4), 3.0))
+
+
+def test_a_step_tells_of_each_of_its_calls():
+    shared = engine()
+    for each in (job(1), job(2, side=8), job(3)):
+        shared.add(each)
+
+    shared.step()
+
+    assert shared.calls == [Call(rows=2, failed=False), Call(rows=1, failed=False)]
 
 
 def test_an_image_that_could_never_join_is_refused():

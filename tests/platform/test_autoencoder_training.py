@@ -112,6 +112,19 @@ def test_what_is_done_is_not_done_again(dataset, store):
     assert first == second and seen == [(16, 16)]
 
 
+def test_what_a_process_that_was_killed_at_the_end_has_left_is_cleared_away(dataset, store, monkeypatch):
+    config, half_written = AutoencoderConfig(**SMALL, total_images=16), f".vae.{'0' * 32}"
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "delete", lambda self, path: None)
+        folder = train_autoencoder(config, dataset, store, CPU).removesuffix("/vae")
+    store.write_bytes(f"{folder}/{half_written}/config.json", b"{}")
+    assert store.list(f"{folder}/checkpoints")
+
+    train_autoencoder(config, dataset, store, CPU)
+
+    assert {each.name for each in store.local(folder).iterdir()} == {".lock", "vae"}
+
+
 @pytest.mark.slow
 def test_a_process_that_was_killed_goes_on_when_called_again(tmp_path):
     code = f"""

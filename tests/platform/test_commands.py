@@ -84,12 +84,19 @@ def test_config_prints_what_a_command_would_use(unlatent, tmp_path):
 
 
 def test_config_knows_every_command_by_the_name_that_one_types(unlatent):
-    for command in ("train", "import", "results", "runs", "diff"):
+    for command in ("train", "train-autoencoder", "results", "runs", "diff"):
         assert unlatent("config", command).returncode == 0
 
     done = unlatent("config", "dance")
 
     assert done.returncode == 2 and "'dance' is not one of the commands train, sweep," in done.stderr
+
+
+def test_an_override_is_no_folder_for_scenes(unlatent, tmp_path):
+    done = unlatent("data", "scenes", "train.seed=1")
+
+    assert done.returncode == 2 and "train.seed=1 looks like an override, and scenes take options alone" in done.stderr
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_results_filters_sorts_and_exports(unlatent, store, row_of, tmp_path):

@@ -173,14 +173,14 @@ def test_runs_without_a_checkpoint_have_no_metrics(store, begun, measured):
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("27e60beeb3", r"did you mean digits-27e60beeb3\?$"),
-        ("digits-27e60beeb8", r"did you mean digits-27e60beeb3\?$"),
-        ("digits", r"did you mean digits-27e60beeb3 or digits-90a62468e1\?$"),
+        ("538985de9d", r"did you mean digits-538985de9d\?$"),
+        ("digits-538985de98", r"did you mean digits-538985de9d\?$"),
+        ("digits", r"did you mean digits-538985de9d or digits-ad7f6754bc\?$"),
         ("elsewhere", "`unlatent runs` lists them$"),
     ],
 )
 def test_an_unknown_run_names_those_that_are_near(store, begun, asked, said):
-    for run_id in ("digits-27e60beeb3", "digits-90a62468e1", "other"):
+    for run_id in ("digits-538985de9d", "digits-ad7f6754bc", "other"):
         begun(run_id)
 
     with pytest.raises(ValueError, match=rf"^run='{asked}' is not in .*results/runs; {said}"):

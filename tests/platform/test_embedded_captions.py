@@ -102,6 +102,17 @@ def test_row_groups_and_other_columns_stay_and_the_same_call_goes_on(shards, tmp
     assert shard.read()["caption"].to_pylist() == CAPTIONS[:90]
 
 
+def test_shards_with_embeddings_get_others_in_their_place(shards, tmp_path, text):
+    first = embed(shards, tmp_path, text)
+    other = TextConfig(encoder=text.encoder, width=16, tokens=8)
+
+    again = embed(first, tmp_path / "again", other)
+
+    EmbeddedCaptions(other).require_fit(opened(again, Store(tmp_path / "store")))
+    columns = pq.ParquetFile(io.BytesIO(again.read_bytes("a.parquet"))).schema_arrow.names
+    assert columns == pq.ParquetFile(io.BytesIO(first.read_bytes("a.parquet"))).schema_arrow.names
+
+
 def test_captions_embedded_in_another_way_are_refused(shards, tmp_path, text):
     out = embed(shards, tmp_path, text)
     other = TextConfig(encoder=text.encoder, width=16, tokens=8)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
@@ -13,6 +14,8 @@ import unlatent
 from tests.golden import NETWORKS, TOLERANCE, Golden, golden
 from unlatent.models import Text, sample
 from unlatent.platform.commands import app
+from unlatent.platform.image_sizes import trained_sides
+from unlatent.platform.importing import config_yaml, published_config
 
 
 def as_raw(tensors):
@@ -112,6 +115,23 @@ def test_an_imported_class_network_draws_images(tmp_path):
 
     assert of_class.generate(["3", 10 - 1], seeds=[0, 1])[0].size == (16, 16)
     assert (of_class.sampler.steps, of_class.sampler.guidance) == (100, 2.75)
+
+
+@pytest.mark.parametrize(
+    ("shape", "size", "sampler", "sizes"),
+    [
+        ("xl", 256, (100, 2.75, 1.0), []),
+        ("xl", 512, (100, 3.5, 2.0), []),
+        ("text", 512, (25, 4.5, 3.0), [(1024, 256), (512, 512), (256, 1024)]),
+        ("text", 1024, (25, 4.5, 4.0), [(2048, 512), (1024, 1024), (512, 2048)]),
+    ],
+)
+def test_a_published_network_draws_as_the_paper_does_at_its_size(shape, size, sampler, sizes):
+    said = yaml.safe_load(config_yaml(published_config(shape, size)))
+
+    assert (said["sampler"]["steps"], said["sampler"]["guidance"], said["sampler"]["shift"]) == sampler
+    found = trained_sides(said["data"])
+    assert [found[0], found[len(found) // 2], found[-1]] == sizes if sizes else found == []
 
 
 def test_an_imported_text_network_samples_with_tokens(tmp_path):

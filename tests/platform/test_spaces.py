@@ -1,5 +1,6 @@
 """Networks of latents beside those of pixels: trained, drawn from, edited and named by the same code."""
 
+import json
 import shutil
 
 import numpy as np
@@ -8,7 +9,7 @@ import torch
 
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.editing import EditConfig
-from unlatent.platform import checkpoints, tables
+from unlatent.platform import autoencoders, checkpoints, tables
 from unlatent.platform.autoencoder_training import AutoencoderConfig, train_autoencoder
 from unlatent.platform.datasets import DataConfig, open_dataset
 from unlatent.platform.generation import load_model
@@ -66,6 +67,29 @@ def test_latents_are_one_for_eight_pixels_a_side_and_as_wide_as_noise(latents, a
     assert encoded.shape == (200, *latents.shape((3, 32, 32))) == (200, 4, 4, 4)
     assert encoded.std().item() == pytest.approx(1, abs=0.1)
     assert latents.decode(encoded[:2]).shape == (2, 3, 32, 32)
+
+
+def test_many_images_are_encoded_and_decoded_a_few_at_a_time(latents, monkeypatch):
+    together = latents.encode(images(5)), latents.decode(latents.encode(images(5)))
+    seen, whole = [], latents.autoencoder.network.encode
+    monkeypatch.setattr(autoencoders, "PIXELS_AT_ONCE", 2 * 32**2)
+    monkeypatch.setattr(latents.autoencoder.network, "encode", lambda some: seen.append(len(some)) or whole(some))
+
+    parted = latents.encode(images(5))
+
+    assert seen == [2, 2, 1]
+    torch.testing.assert_close(parted, together[0], rtol=1e-4, atol=1e-4)
+    assert (latents.decode(parted).int() - together[1].int()).abs().max() <= 1
+
+
+def test_latents_of_another_scale_are_others(latents, autoencoder, tmp_path):
+    shutil.copytree(autoencoder, tmp_path / "rescaled")
+    settings = json.loads((tmp_path / "rescaled" / "config.json").read_text())
+    (tmp_path / "rescaled" / "config.json").write_text(json.dumps({**settings, "scaling_factor": 0.5}))
+
+    rescaled = open_space(PixelTransformerConfig(autoencoder=str(tmp_path / "rescaled")), CPU)
+
+    assert rescaled.autoencoder.sha256 == latents.autoencoder.sha256 and rescaled.identity != latents.identity
 
 
 def test_a_latent_may_change_where_any_of_its_pixels_may(latents):

@@ -20,7 +20,7 @@ YOUNGER = {
     "steps": ["alignment_loss", "mfu"],
     "evaluations": ["extractor_accuracy"],
 }
-TRAINED = "train-188d05f1b4"
+TRAINED = "train-b6eb493692"
 CHECKPOINT = f"checkpoints/{TRAINED}/000000048000"
 
 
@@ -55,7 +55,7 @@ def filled(store, row_of, noon, monkeypatch) -> Any:
         make_old(store, table, names[0], columns)
         assert tables.compact(store, table, frozenset(names[2::2])) > 1
         store.write_bytes(f"results/{table}/.cut-off.parquet.0f", b"half of a file")  # as a killed writer leaves it
-    tables.replace(store, "runs", tables.row(store, "runs", "digits-90a62468e1"))  # merged or not: its own again
+    tables.replace(store, "runs", tables.row(store, "runs", "digits-ad7f6754bc"))  # merged or not: its own again
     return store
 
 
@@ -78,8 +78,8 @@ def run_rows(noon) -> list[dict[str, Any]]:
     failed = {"status": "failed", "images_seen": 2_000, "checkpoint_hash": None, "error": "MemoryError: too much"}
     stopped = {"status": "stopped_early", "images_seen": 8_000, "stopped_because": "fid 9 was above 4"}
     return [
-        trial("digits-27e60beeb3", "digits", 0, 4, 1, 0.010),
-        trial("digits-90a62468e1", "digits", 0, 4, 4, 0.004, attention=False, learning_rate=0.001),
+        trial("digits-538985de9d", "digits", 0, 4, 1, 0.010),
+        trial("digits-ad7f6754bc", "digits", 0, 4, 4, 0.004, attention=False, learning_rate=0.001),
         trial("digits-22", "digits", 0, 2, 2, 0.008),
         trial("digits-21", "digits", 0, 2, 1, 0.016, **failed, training_gflops=100.0, duration_s=2.0),
         trial("again-41", "digits_again", 1, 4, 1, 0.010),
@@ -102,10 +102,10 @@ def evaluation_rows() -> list[dict[str, Any]]:
 
     usual = {"samples": 500, "seed": 0}
     return [
-        row("digits-27e60beeb3", 2.5, 8_000, last=False, **usual),
-        row("digits-27e60beeb3", 1.0, **usual),
-        row("digits-90a62468e1", 1.4, 8_000, last=False, **usual),
-        row("digits-90a62468e1", 1.5, **usual),
+        row("digits-538985de9d", 2.5, 8_000, last=False, **usual),
+        row("digits-538985de9d", 1.0, **usual),
+        row("digits-ad7f6754bc", 1.4, 8_000, last=False, **usual),
+        row("digits-ad7f6754bc", 1.5, **usual),
         row("digits-22", 3.0, **usual),
         row("again-41", 1.4, **usual),
         row("again-44", 1.3, **usual),
@@ -124,10 +124,10 @@ def step_rows() -> list[dict[str, Any]]:
         return {"run_id": run_id, "images_seen": images, "images_per_s": rate, "data_wait_share": waited, **told}
 
     return [
-        row("digits-27e60beeb3", 1_000, 1.0, 100.0, 0.0),
+        row("digits-538985de9d", 1_000, 1.0, 100.0, 0.0),
         row(TRAINED, 24_000, 0.75, 1_000.0, 0.5),
         row(TRAINED, 48_000, 0.5, 2_000.0, 0.25),
-        row("digits-27e60beeb3", 2_000, 0.5, 100.0, 0.5),
+        row("digits-538985de9d", 2_000, 0.5, 100.0, 0.5),
         row("digits-22", 1_000, 0.5, 100.0, 0.125),
     ]
 
@@ -185,10 +185,10 @@ EXPECTED = {
     ],
     "Which is the best checkpoint of each run?": [
         (TRAINED, 48_000, 0.8, CHECKPOINT),
-        ("digits-27e60beeb3", 16_000, 1.0, "checkpoints/digits-27e60beeb3/000000016000"),
+        ("digits-538985de9d", 16_000, 1.0, "checkpoints/digits-538985de9d/000000016000"),
         ("again-44", 16_000, 1.3, "checkpoints/again-44/000000016000"),
         ("again-41", 16_000, 1.4, "checkpoints/again-41/000000016000"),
-        ("digits-90a62468e1", 8_000, 1.4, "checkpoints/digits-90a62468e1/000000008000"),
+        ("digits-ad7f6754bc", 8_000, 1.4, "checkpoints/digits-ad7f6754bc/000000008000"),
         ("digits-22", 16_000, 3.0, "checkpoints/digits-22/000000016000"),
         ("again-22", 8_000, 9.0, "checkpoints/again-22/000000008000"),
     ],
@@ -211,7 +211,7 @@ EXPECTED = {
     ],
     "Where did time go into waiting for data?": [
         (TRAINED, 36.0, 15.0, plain(15 / 36)),
-        ("digits-27e60beeb3", 20.0, 5.0, 0.25),
+        ("digits-538985de9d", 20.0, 5.0, 0.25),
         ("digits-22", 10.0, 1.25, 0.125),
     ],
     "What changed between two runs?": [
@@ -232,8 +232,8 @@ EXPECTED = {
         ("digits_again", 3, 480.0 + 192 + 200, 24.0),
     ],
     "Which trials does no other beat in both quality and cost?": [
-        ("digits-90a62468e1", 4, 4, False, 0.004, 1.5),
-        ("digits-27e60beeb3", 4, 1, True, 0.010, 1.0),
+        ("digits-ad7f6754bc", 4, 4, False, 0.004, 1.5),
+        ("digits-538985de9d", 4, 1, True, 0.010, 1.0),
     ],
 }
 

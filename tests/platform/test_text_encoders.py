@@ -133,6 +133,21 @@ def test_a_prompt_that_would_be_cut_is_refused(folder, kind):
         prompts.read("a b c d e f g")
 
 
+def test_behind_an_instruction_what_is_let_through_is_read_to_its_last_token(folder, tmp_path):
+    (tmp_path / "instruction.txt").write_text(INSTRUCTION)
+    said = TextConfig(encoder=folder("gemma"), instruction=str(tmp_path / "instruction.txt"), width=16, tokens=10)
+    encoder = open_text_encoder(said, CPU)
+    prompts = Prompts([], encoder)
+
+    longest, longer = "a red ca", "a red cat"
+
+    assert prompts.read(longest) == longest and bool(encoder.encode([longest]).mask.all())
+    assert not torch.equal(encoder.encode([longest]).tokens, encoder.encode([longest[:-1] + "p"]).tokens)
+    assert torch.equal(encoder.encode([longer]).tokens, encoder.encode([longest]).tokens)  # it would be cut
+    with pytest.raises(ValueError, match="a text of 11 tokens is longer than the 10"):
+        prompts.read(longer)
+
+
 def test_an_instruction_that_is_not_there_is_refused(folder):
     with pytest.raises(ValueError, match=r"^model\.text\.instruction=/no/such\.txt cannot be read: "):
         open_text_encoder(TextConfig(encoder=folder("t5"), instruction="/no/such.txt", width=16), CPU)

@@ -266,6 +266,17 @@ def test_the_worst_square_is_where_the_error_is():
     assert difference(before[0], after[0]).max() == 255 and difference(before[0], before[0]).max() == 0
 
 
+def test_the_worst_square_may_lie_at_the_edge_of_images_of_any_size():
+    before = torch.zeros(1, 3, 101, 101, dtype=torch.uint8)
+    after = before.clone()
+    after[0, :, 95:101, 95:101] = 200
+
+    places, errors = worst_squares(before, after)
+
+    assert places.tolist() == [[21, 21]]
+    assert errors == pytest.approx([(200 / 255) ** 2 * 36 / 80**2])
+
+
 def test_an_interval_holds_the_truth_about_as_often_as_it_says():
     generator = np.random.default_rng(0)
     trials = [mean(generator.gamma(2, size=80), seed=trial) for trial in range(200)]

@@ -3,7 +3,7 @@
 import { editEvents, isDone } from "./api.js";
 import { hang } from "./gallery.js";
 import { Mask } from "./mask.js";
-import { number, part, setSubject, showError, showSubject, sourceOf, subjectOf } from "./parts.js";
+import { isOfModel, number, part, setSubject, showError, showSubject, sourceOf, subjectOf } from "./parts.js";
 import { addressOf, asPng, drawDifference, fitted, sizeOf } from "./picture.js";
 
 const PARTIALS = 3;
@@ -14,6 +14,7 @@ let working = null; // the AbortController of the edit under way
 let steps = 0; // that an edit has, from the first to the last
 let sizes = []; // of the images that the model edits
 let image = null; // the one to edit: a canvas of one of them
+let wantedImage = null; // the address of the one that was brought last
 let page = null; // what the page does about refusals
 let readsTexts = false; // the model; else it knows classes
 
@@ -30,12 +31,15 @@ export function openEditor(model, actions) {
   part.brush.max = Math.max(3, width >> 1);
   part.brush.value = Math.max(2, width >> 3);
   tellStrength();
+  if (image) takeImage(image.toDataURL(), sourceField().value); // of another model, which may have had other sizes
 }
 
 /** Takes up an image by its address; `shows` is a class or a text, where that is known. */
 export async function takeImage(source, shows = UNKNOWN) {
   working?.abort();
+  wantedImage = source;
   const taken = await fitted(source, sizes);
+  if (wantedImage !== source) return; // another was brought meanwhile
   image = taken.canvas;
   part.bench.style.setProperty("--across", `${100 * Math.min(1, image.width / image.height)}%`);
   part.bench.style.setProperty("--down", `${100 * Math.min(1, image.height / image.width)}%`);
@@ -133,6 +137,7 @@ async function edit(request) {
     if (error.name !== "AbortError") {
       if (error.status === 401) page.refused(error);
       showError(part["edit-error"], error, FIELDS);
+      if (isOfModel(error)) page.renew();
     }
   } finally {
     working = null;
@@ -177,6 +182,7 @@ async function editAgain({ settings, seed }, edited) {
   if (working) return;
   part["edit-tab"].click();
   await takeImage(edited.image.toDataURL(), settings.source_prompt);
+  if (working) return;
   if (edited.painted) mask.take(edited.painted);
   setSubject(part.targets, settings.prompt);
   part["edit-seed"].value = seed;

@@ -2,7 +2,7 @@
 
 import { generationEvents, isDone } from "./api.js";
 import { hang } from "./gallery.js";
-import { number, part, setSubject, showError, showSubject, sourceOf, subjectOf } from "./parts.js";
+import { isOfModel, number, part, setSubject, showError, showSubject, sourceOf, subjectOf } from "./parts.js";
 
 const PARTIALS = 3;
 const FRAME_MS = matchMedia("(prefers-reduced-motion: reduce)").matches ? 0 : 180; // at least, for the eye to follow
@@ -68,6 +68,7 @@ async function make(request) {
     if (error.name !== "AbortError") {
       page.refused(error);
       showError(part.error, error, part);
+      if (isOfModel(error)) page.renew();
     }
   } finally {
     working = null;

@@ -2,7 +2,7 @@
 
 import { newCanvas } from "./picture.js";
 
-const PAINT = "rgb(20 150 110 / 55%)";
+const PAINT = [20, 150, 110, 140]; // red, green, blue, alpha
 const MOVES = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 export class Mask {
@@ -67,8 +67,10 @@ export class Mask {
   paint() {
     const reach = this.size() / 2;
     const { width, height } = this.canvas;
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
+    const [firstX, firstY] = this.at.map((way) => Math.max(0, Math.ceil(way - reach)));
+    const [lastX, lastY] = [Math.min(width - 1, this.at[0] + reach), Math.min(height - 1, this.at[1] + reach)];
+    for (let y = firstY; y <= lastY; y++) {
+      for (let x = firstX; x <= lastX; x++) {
         if (Math.hypot(x - this.at[0], y - this.at[1]) < reach) this.painted.add(y * width + x);
       }
     }
@@ -78,10 +80,9 @@ export class Mask {
 
   draw() {
     const context = this.canvas.getContext("2d");
-    const { width, height } = this.canvas;
-    context.clearRect(0, 0, width, height);
-    context.fillStyle = PAINT;
-    for (const at of this.painted) context.fillRect(at % width, Math.floor(at / width), 1, 1);
+    const pixels = new ImageData(this.canvas.width, this.canvas.height);
+    for (const at of this.painted) pixels.data.set(PAINT, 4 * at);
+    context.putImageData(pixels, 0, 0);
     if (!this.canvas.matches(":focus-visible")) return;
     context.fillStyle = "rgb(255 255 255 / 80%)";
     context.fillRect(this.at[0], this.at[1], 1, 1);

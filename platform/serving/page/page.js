@@ -8,6 +8,7 @@ import { part, showError } from "./parts.js";
 import { sizeOf } from "./picture.js";
 
 const SMOOTH_FROM = 64; // pixels on a side; smaller images are shown pixel by pixel
+let opened = null; // the id of the model that the page is for
 const TABS = [part["make-tab"], part["edit-tab"]];
 
 start();
@@ -23,13 +24,14 @@ async function start() {
 }
 
 function open(model) {
+  opened = model.id;
   document.body.classList.toggle("pixelated", sizeOf(model.size).width < SMOOTH_FROM);
   showFacts(part.facts, model);
   showError(part.error, null);
   part["token-field"].hidden = true;
   part.form.classList.add("open");
-  openMaker(model, { refused, edit });
-  openEditor(model, { refused });
+  openMaker(model, { refused, renew, edit });
+  openEditor(model, { refused, renew });
 }
 
 /** Before the model is open, the button asks for it again: the token was missing. */
@@ -37,6 +39,16 @@ part.form.addEventListener("submit", (event) => {
   event.preventDefault();
   if (!part.form.classList.contains("open")) start();
 });
+
+/** After a refusal: another model may have been deployed since, with classes and sizes of its own. */
+async function renew() {
+  const { data } = await (await call("v1/models", part.token.value)).json();
+  if (data[0].id === opened) return;
+  open(data[0]);
+  for (const place of [part.error, part["edit-error"]]) {
+    Object.assign(place, { hidden: false, textContent: "Another model answers now, and this page is for it. Try again." });
+  }
+}
 
 function refused(error) {
   showError(part.error, error);

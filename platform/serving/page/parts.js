@@ -82,6 +82,11 @@ export function showError(place, error, fields = {}) {
   field.focus();
 }
 
+/** Whether a refusal tells that something does not go with the model that answers. */
+export function isOfModel(error) {
+  return [400, 404, 413, 422].includes(error.status);
+}
+
 function wordsFor(error) {
   if (!(error instanceof Refused)) return "The endpoint does not answer. Is it still running?";
   if (error.status === 401) return part.token.value ? "That is not its token." : "This endpoint asks for a token.";

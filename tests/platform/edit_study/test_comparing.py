@@ -34,6 +34,19 @@ def test_an_interval_of_a_ratio_is_over_pairs_that_both_have(make_outcomes):
     assert pixels[0].findings.background_mse.high > pixels[0].findings.background_mse.low
 
 
+def test_an_interval_of_a_ratio_allows_for_the_choice_of_settings(make_outcomes):
+    """Whether the setting that keeps more reaches the level is one pair's affair, which other pairs may not have."""
+    rarely, often = Made(20 / 40, 0.010), Made(24 / 40, 0.020)
+    latents = make_outcomes("latents", Made(21 / 40, 0.020))
+
+    alone = compare(make_outcomes("pixels", often), latents, "free")
+    chosen = compare(make_outcomes("pixels", rarely, often), latents, "free")
+
+    assert alone is not None and chosen is not None
+    assert (alone.background.low, alone.background.high) == pytest.approx((1, 1))
+    assert (chosen.background.value, chosen.background.low, chosen.background.high) == pytest.approx((1, 0.5, 1))
+
+
 def test_without_edits_that_succeed_there_is_no_level(make_outcomes):
     pixels, latents = make_outcomes("pixels", Made(0.9, 0.02)), make_outcomes("latents", Made(0.05, 0.0001))
 

@@ -4,13 +4,17 @@ import base64
 import io
 import json
 import zlib
+from functools import partial
 
 import numpy as np
 import pytest
+from fastapi import UploadFile
 from PIL import Image
 
+from unlatent.models.editing import EditConfig
 from unlatent.platform.generation import to_image
 from unlatent.platform.orders import Edit, carry_out
+from unlatent.platform.serving.requests import EditRequest, edit_config_of
 
 EDITS = "/v1/images/edits"
 
@@ -184,6 +188,15 @@ def sixteen_bits() -> bytes:
     file = io.BytesIO()
     Image.fromarray(np.full((8, 8), 20_000, np.uint16)).save(file, "PNG")
     return file.getvalue()
+
+
+def test_of_fewer_steps_as_large_a_part_edits_and_draws_freely():
+    defaults = EditConfig(steps=50, n_max=40, n_min=20)
+    request = partial(EditRequest, prompt="8", image=UploadFile(io.BytesIO(picture())))
+
+    found = [edit_config_of(request(**said), defaults) for said in ({"steps": 5}, {"n_max": 10}, {"n_max": 0})]
+
+    assert [(each.steps, each.n_max, each.n_min) for each in found] == [(5, 4, 2), (50, 10, 10), (50, 0, 0)]
 
 
 BAD_FILES = [

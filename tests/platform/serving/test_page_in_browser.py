@@ -8,6 +8,8 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.browser import NAMES
+from unlatent.platform.serving.model_card import model_card
+from unlatent.platform.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -348,6 +350,28 @@ def test_a_file_is_cut_to_the_size_that_is_nearest_in_proportion(page, sizes_cli
     expect(page.locator("#edit-status")).to_have_text(said)
     expect(page.locator("#before")).to_be_visible()
     assert page.locator("#before").evaluate(natural_size) == [int(side) for side in size.split(" × ")]
+
+
+def test_after_a_rollout_of_another_model_the_page_is_for_that_one(page, serve, model, card, sizes_model, tmp_path):
+    client = serve()
+    client.generator.serve(sizes_model, model_card(sizes_model, Store(tmp_path)))
+    page.goto(str(client.base_url))
+    page.get_by_label("Prompt").fill("3")
+    page.get_by_label("Size").select_option("12 × 8")
+    page.get_by_role("button", name="Make the image").click()
+    page.get_by_role("button", name=re.compile("^Edit: 3")).click()
+    expect(page.get_by_label("Turn it into").locator("visible=true")).to_have_value("3")
+
+    client.generator.serve(model, card)
+    page.get_by_role("button", name="Edit the image").click()
+
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("Another model answers now")
+    page.locator("#targets label", has_text="8").click()
+    page.get_by_role("button", name="Edit the image").click()
+    expect(page.locator("#edit-status")).to_contain_text("“8”, seed")
+    assert page.locator("#after").evaluate(natural_size) == [8, 8]
+    page.get_by_role("tab", name="Make").click()
+    make(page)
 
 
 def test_a_model_of_one_size_asks_for_none(page, client):

@@ -1,17 +1,21 @@
 """An endpoint whose model was trained in buckets: it draws and edits each of their sizes, and no other."""
 
 import base64
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import openai
 import pytest
+from PIL import ExifTags, Image
 
 from tests.platform.serving.test_edits import edit, edited, mask_png, picture, pixels_of
 from tests.platform.serving.test_generations import GENERATIONS, create, opened
+from unlatent.platform.pictures import read_picture
 from unlatent.platform.serving.config import ServeConfig
-from unlatent.platform.serving.generator import Generator
+from unlatent.platform.serving.generator import Generator, first_calls
 from unlatent.platform.serving.metrics import Metrics
 from unlatent.platform.serving.model_card import model_card
 from unlatent.platform.store import Store
@@ -131,7 +135,7 @@ def test_a_size_that_is_that_of_the_image_may_be_said(sizes_client):
     assert response.status_code == 200 and response.json()["size"] == "12x8"
 
 
-def test_every_size_is_made_before_the_model_answers(sizes_model, tmp_path, monkeypatch):
+def test_a_compiled_network_has_made_every_size_before_it_answers(sizes_model, tmp_path, monkeypatch):
     seen = set()
     sizes_model.network.register_forward_pre_hook(lambda network, given: seen.add((len(given[0]), *given[0].shape[2:])))
     generator = Generator(ServeConfig(max_rows=4, compile=True), Metrics())
@@ -139,4 +143,34 @@ def test_every_size_is_made_before_the_model_answers(sizes_model, tmp_path, monk
 
     generator.serve(sizes_model, model_card(sizes_model, Store(tmp_path)))
 
-    assert seen == {(rows, *sides) for rows in (2, 4) for sides in sizes_model.sizes}
+    assert seen == {(2, 8, 8), (4, 8, 8), (2, 12, 8), (2, 8, 12)}
+
+
+def test_a_network_that_is_not_compiled_is_tried_once(sizes_model):
+    assert list(first_calls(sizes_model, ())) == [((8, 8), 1)]
+
+
+def test_more_sizes_than_a_compiled_network_has_graphs_for_are_one_line(sizes_model, tmp_path):
+    many = replace(sizes_model, trained_sides=[(4 * n, 8) for n in range(1, 67)])
+
+    with pytest.raises(ValueError, match="makes images of 66 sizes, and a compiled network has graphs for 64; serve"):
+        Generator(ServeConfig(compile=True), Metrics()).serve(many, model_card(many, Store(tmp_path)))
+
+
+def held_upright() -> bytes:
+    """A photograph stored lying, 12 pixels wide and 8 high, with a note that it is to be turned by a quarter."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    return picture("RGB", (12, 8), kind="JPEG", exif=exif)
+
+
+def test_a_photograph_is_edited_as_its_camera_was_held():
+    pixels, _ = read_picture(held_upright(), "image", [(12, 8)], 3)
+
+    stored = np.asarray(Image.open(io.BytesIO(held_upright())))
+    assert (pixels.permute(1, 2, 0).numpy() == np.rot90(stored, -1)).all()
+
+
+def test_a_photograph_that_has_a_size_only_as_it_is_stored_is_refused():
+    with pytest.raises(ValueError, match="image is 8x12, and 12x8 would do"):
+        read_picture(held_upright(), "image", [(8, 12)], 3)
