@@ -287,6 +287,8 @@ def measure_soak(store: Store, options: argparse.Namespace) -> dict[str, float]:
     wrong = sum(not is_right(model, answer) for answer in random.Random(0).sample(images, min(300, len(images))))
     tenth = max(1, len(memory) // 10)
     growth = statistics.median(memory[-tenth:]) / statistics.median(memory[tenth : 2 * tenth]) - 1
+    tenths = [statistics.median(memory[start : start + tenth]) for start in range(0, len(memory) - tenth + 1, tenth)]
+    say(f"  memory of the replica, by tenths of the time: {' '.join(f'{each / 2**20:.0f}' for each in tenths)} MiB")
     say(f"  {1.2 * limit:.1f} images/s for {options.minutes:g} minutes: {dict(statuses)}; "
         f"memory {growth:+.2%}; {wrong} of {min(300, len(images))} images wrong")  # fmt: skip
     return {"growth": growth, "wrong": wrong + sum(statuses[other] for other in statuses if other not in (200, 429))}

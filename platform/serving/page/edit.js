@@ -18,7 +18,7 @@ let wantedImage = null; // the address of the one that was brought last
 let page = null; // what the page does about refusals
 let readsTexts = false; // the model; else it knows classes
 
-export function openEditor(model, actions) {
+export async function openEditor(model, actions) {
   [page, steps, sizes] = [actions, model.edit.steps, model.sizes.map(sizeOf)];
   readsTexts = model.condition === "text";
   showSubject(part.targets, model);
@@ -31,7 +31,7 @@ export function openEditor(model, actions) {
   part.brush.max = Math.max(3, width >> 1);
   part.brush.value = Math.max(2, width >> 3);
   tellStrength();
-  if (image) takeImage(image.toDataURL(), sourceField().value); // of another model, which may have had other sizes
+  if (image) await takeImage(image.toDataURL(), sourceField().value); // of another model, which may have had other sizes
 }
 
 /** Takes up an image by its address; `shows` is a class or a text, where that is known. */

@@ -15,10 +15,8 @@ export function openMaker(model, actions) {
   readsTexts = model.condition === "text";
   showSubject(part.classes, model);
   part["avoid-field"].hidden = !readsTexts;
-  if (readsTexts) {
-    part.classes.querySelector("legend").textContent = "Prompt";
-    part.invitation.textContent = "Say what to make, and watch it form out of noise.";
-  }
+  part.classes.querySelector("legend").textContent = readsTexts ? "Prompt" : "Class";
+  part.invitation.textContent = `${readsTexts ? "Say what to make" : "Choose a class"}, and watch it form out of noise.`;
   part["size-field"].hidden = model.sizes.length === 1;
   part.size.replaceChildren(...model.sizes.map((size) => new Option(size.replace("x", " × "), size)));
   part.size.value = model.size;

@@ -16,14 +16,14 @@ start();
 async function start() {
   try {
     const { data } = await (await call("v1/models", part.token.value)).json();
-    open(data[0]);
+    await open(data[0]);
   } catch (error) {
     refused(error);
     if (error.status === 503) setTimeout(start, 1000);
   }
 }
 
-function open(model) {
+async function open(model) {
   opened = model.id;
   document.body.classList.toggle("pixelated", sizeOf(model.size).width < SMOOTH_FROM);
   showFacts(part.facts, model);
@@ -31,7 +31,7 @@ function open(model) {
   part["token-field"].hidden = true;
   part.form.classList.add("open");
   openMaker(model, { refused, renew, edit });
-  openEditor(model, { refused, renew });
+  await openEditor(model, { refused, renew });
 }
 
 /** Before the model is open, the button asks for it again: the token was missing. */
@@ -44,7 +44,7 @@ part.form.addEventListener("submit", (event) => {
 async function renew() {
   const { data } = await (await call("v1/models", part.token.value)).json();
   if (data[0].id === opened) return;
-  open(data[0]);
+  await open(data[0]);
   for (const place of [part.error, part["edit-error"]]) {
     Object.assign(place, { hidden: false, textContent: "Another model answers now, and this page is for it. Try again." });
   }

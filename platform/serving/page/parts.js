@@ -19,8 +19,9 @@ export function sourceOf({ output_format: format, b64_json: content }) {
 
 /** Has a fieldset ask for what the model makes: a text, or one of its classes. */
 export function showSubject(fieldset, model) {
-  if (model.condition === "text") fieldset.querySelector(".words").hidden = false;
-  else showChoices(fieldset, model.classes);
+  const readsTexts = model.condition === "text";
+  fieldset.querySelector(".words").hidden = !readsTexts;
+  showChoices(fieldset, readsTexts ? [] : model.classes);
 }
 
 for (const words of document.querySelectorAll("textarea")) {
@@ -40,7 +41,7 @@ function showChoices(fieldset, classes) {
   const [filter, choices] = fieldset.querySelectorAll(".filter, .choices");
   choices.replaceChildren(...classes.map((name) => choice(fieldset.id, name)));
   choices.classList.toggle("long", classes.some((name) => name.length > LONG_NAME));
-  choices.querySelector("input").checked = true;
+  if (classes.length) choices.querySelector("input").checked = true;
   filter.hidden = classes.length <= MANY_CLASSES;
   filter.addEventListener("input", () => {
     const wanted = filter.value.trim().toLowerCase();
