@@ -313,9 +313,14 @@ def test_a_model_of_several_sizes_makes_and_edits_each_in_its_proportion(page, s
     expect(page.locator("#status")).to_contain_text("seed")
     first = shown(page, "#image")
     assert page.locator("#image").evaluate(natural_size) == [12, 8]
+    stage = page.locator("#stage").bounding_box()
+    assert page.locator("#image").bounding_box() == stage and stage["width"] == pytest.approx(stage["height"], abs=1)
     page.get_by_label("Size").select_option("8 × 12")
-    page.get_by_role("button", name=re.compile("^Make again")).click()
+    page.get_by_role("button", name="Make the image").click()
     expect(exhibits(page)).to_have_count(2)
+    assert page.locator("#stage").bounding_box() == page.locator("#image").bounding_box() == stage
+    page.get_by_role("button", name=re.compile("^Make again")).last.click()
+    expect(exhibits(page)).to_have_count(3)
     assert (shown(page, "#image"), page.get_by_label("Size").input_value()) == (first, "12x8")
 
     page.get_by_role("button", name=re.compile("^Edit: a red")).first.click()
