@@ -1,10 +1,12 @@
 """Of which sizes a checkpoint can be asked for images: any whole number of patches, of about the area that it knows."""
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from unlatent.platform import buckets
 from unlatent.platform.buckets import Sides, sides_of_buckets, step_of_buckets
 
 MOST_AREA = 4.0  # times that of the images trained on; as much less, too
@@ -44,13 +46,8 @@ def remark(sides: Sides, trained: Sequence[Sides]) -> str | None:
 
 
 def nearest(sides: Sides, sizes: Sequence[Sides]) -> Sides:
-    """The one of some sizes that is nearest in proportion, then in area."""
-
-    def farness(size: Sides) -> tuple[float, float]:
-        taller, wider = math.log(size[0] / sides[0]), math.log(size[1] / sides[1])
-        return abs(taller - wider), abs(taller + wider)
-
-    return min(sizes, key=farness)
+    """The one of some sizes that is nearest in proportion, as an image takes the bucket that it is trained in."""
+    return sizes[buckets.nearest(sizes, np.array([sides]))[0]]
 
 
 def nearest_multiple(side: int, patch: int) -> int:

@@ -25,7 +25,6 @@ from unlatent.platform.scenes import CLASSES, EditPair
 PROTOCOL = 1  # changes when the same edits would give other numbers
 FREE, MASKED, RECONSTRUCTED = "free", "masked", "reconstructed"
 STREAM = 2  # of seeds, which no other command draws from
-TOGETHER = 32  # images that go through an autoencoder at once
 
 OnImages = Callable[[int, int], None]  # images done so far, of how many
 
@@ -44,7 +43,7 @@ class Subject:
     def reconstruct(self, images: Tensor) -> Tensor:  # uint8 (N, 3, S, S) -> uint8 (N, 3, S, S)
         """Encode, then decode, with nothing between the two."""
         space, device = self.model.space, self.model.device
-        return torch.cat([space.decode(space.encode(some.to(device))).cpu() for some in images.split(TOGETHER)])
+        return space.decode(space.encode(images.to(device))).cpu()
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

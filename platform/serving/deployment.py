@@ -32,7 +32,6 @@ NAME = "unlatent"  # of the application
 DEPLOYMENT = "Endpoint"
 QUIET = LoggingConfig(log_level="ERROR", enable_access_log=False)
 SHORT_REQUESTS = 64  # for the page, /health and refusals, beside the images that are made or waited for
-
 LONGEST_ABSENCE_S = 60  # of all replicas, where one that has died is being replaced
 
 AppConfig = dict[str, Any]  # as in a config file for `serve deploy`
