@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.contenders import Batch, Contender
+from benchmarks.kernels import Work, work_of
 from benchmarks.memory import kept_bytes, step_memory
 from benchmarks.report import Agreement, Footprint, Timing
 from benchmarks.timing import StepTime, interleaved, spread, time_once, time_steps
@@ -139,3 +140,11 @@ def measure_memory(contenders: list[Contender], batch: Batch) -> list[Footprint]
             kept = kept_bytes(partial(contender.loss, batch), contender.network.parameters())
         found.append(Footprint(contender=contender.name, peak=memory.peak, state=memory.state, kept=kept))
     return found
+
+
+def measure_work(contenders: list[Contender], batch: Batch, steps: int, shown: int) -> list[Work]:
+    """After `begin_training`: what the device does in a step of each."""
+    return [
+        work_of(each.name, partial(each.step, batch, lambda: None), steps, batch.data.device, shown)
+        for each in contenders
+    ]

@@ -28,8 +28,9 @@ from benchmarks.measure import (
     measure_memory,
     measure_sampling,
     measure_training,
+    measure_work,
 )
-from benchmarks.report import Report, agreement_text, footprint_text, setup_text, timing_text
+from benchmarks.report import Report, agreement_text, footprint_text, setup_text, timing_text, work_text
 from benchmarks.timing import matrix_rate
 from unlatent.models import PixelTransformerConfig, SamplerConfig
 from unlatent.models.cost import forward_gflops, parameters
@@ -41,7 +42,7 @@ SMALL = {"width": 384, "heads": 6, "patch_depth": 12, "pixel_depth": 2, "image_s
 PRESETS: dict[str, dict[str, int]] = {"small": SMALL, **{name: PUBLISHED[name] for name in ("b", "l", "xl")}}
 SHAPE = ("width", "heads", "patch_depth", "pixel_depth", "pixel_width", "image_size", "patch_size")
 COMPILED = ("none", "ours", "all")  # on a CPU, PyTorch 2.13 compiles the baselines' complex numbers wrongly
-MEASURES = ("sample", "train", "memory")
+MEASURES = ("sample", "train", "memory")  # and, where it is asked for, kernels
 COMPARED = 2  # images, in the comparison of outputs
 
 
@@ -61,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--guidance", type=float, default=3.25, help="between 0.1 and 0.9; default: %(default)s")
     made.add_argument("--rounds", type=int, default=3, help="in which all take turns; default: %(default)s")
     made.add_argument("--steps", type=int, default=2, help="training steps a turn; default: %(default)s")
-    made.add_argument("--only", nargs="+", choices=MEASURES, default=MEASURES, help="default: all three")
+    made.add_argument("--only", nargs="+", choices=(*MEASURES, "kernels"), default=MEASURES, help="default: all but kernels")
+    made.add_argument("--shown", type=int, default=20, help="kernels that are named; default: %(default)s")
     made.add_argument("--published", type=Path, metavar="DIR", help="a checkout of the published code")
     made.add_argument("--json", type=Path, metavar="FILE", help="writes everything there too")
     return made
@@ -95,7 +97,7 @@ def measure(asked: argparse.Namespace) -> Report:
         report.timings["sampling"] = timings
         report.agreements += agreements
         print(timing_text("sampling", timings, report.matrix_rate), flush=True)
-    if "train" in asked.only or "memory" in asked.only:
+    if {"train", "memory", "kernels"} & set(asked.only):
         batch = make_batch(config, asked.batch, device)
         report.agreements += begin_training(contenders, batch)
     if "train" in asked.only:
@@ -105,6 +107,10 @@ def measure(asked: argparse.Namespace) -> Report:
     if "memory" in asked.only:
         report.footprints = measure_memory(contenders, batch)
         print(footprint_text(report.footprints), flush=True)
+    if "kernels" in asked.only:
+        report.work = measure_work(contenders, batch, asked.steps, asked.shown)
+        for work in report.work:
+            print(work_text(work), flush=True)
     print(agreement_text(report.agreements))
     return report
 
@@ -137,7 +143,7 @@ def main(words: list[str] | None = None) -> int:
     os.environ.setdefault("KINETO_LOG_LEVEL", "99")  # the profiler that counts memory has nothing else to say
     made = parser()
     asked = made.parse_args(words)
-    for name in ("batch", "sample_images", "sample_steps", "rounds", "steps"):
+    for name in ("batch", "sample_images", "sample_steps", "rounds", "steps", "shown"):
         if getattr(asked, name) < 1:
             made.error(f"--{name.replace('_', '-')} {getattr(asked, name)} is below 1")
     try:

@@ -3,7 +3,10 @@
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from benchmarks.kernels import Work
 from benchmarks.timing import Spread
+
+NAME_WIDTH = 96  # of a kernel's name, which a compiler may make much longer
 
 
 @dataclass(kw_only=True)
@@ -47,6 +50,7 @@ class Report:
     agreements: list[Agreement] = field(default_factory=list)
     timings: dict[str, list[Timing]] = field(default_factory=dict)  # ours first
     footprints: list[Footprint] = field(default_factory=list)  # ours first
+    work: list[Work] = field(default_factory=list)  # ours first
 
     @property
     def same(self) -> bool:
@@ -99,6 +103,19 @@ def footprint_text(lines: list[Footprint]) -> str:
     for line in lines:
         sizes = " ".join(f"{mebibytes(value):>12}" for value in (line.peak, line.state, line.kept))
         text.append(f"  {line.contender:32} {sizes} {'':>12} {ours / line.peak:>10.3f}")
+    return "\n".join(text)
+
+
+def work_text(work: Work) -> str:
+    text = [
+        f"\n{work.contender}: {work.launched:,.0f} kernels a training step take {work.busy * 1000:,.1f} ms "
+        f"of {work.whole * 1000:,.1f} ms"
+    ]
+    for kernel in work.longest:
+        share = kernel.seconds / work.busy
+        text.append(
+            f"  {kernel.seconds * 1000:>9,.2f} ms {share:>6.1%} {kernel.calls:>7,.0f} x  {kernel.name[:NAME_WIDTH]}"
+        )
     return "\n".join(text)
 
 

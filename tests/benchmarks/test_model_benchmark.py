@@ -66,6 +66,22 @@ def test_every_contender_learns_from_its_steps(contenders):
         assert any((old != new).any() for old, new in zip(before, contender.ema.parameters(), strict=True))
 
 
+def test_the_kernels_of_a_step_are_told_from_the_longest_on(tmp_path, capsys):
+    file = tmp_path / "measured.json"
+
+    status = main([*TINY, *SHORT, "--only", "kernels", "--shown", "4", "--json", str(file)])
+
+    work, text = json.loads(file.read_text())["work"], capsys.readouterr().out
+    assert status == 0
+    assert [each["contender"] for each in work] == [OURS, "plain"]
+    for each in work:
+        seconds = [kernel["seconds"] for kernel in each["longest"]]
+        assert len(seconds) == 4 and seconds == sorted(seconds, reverse=True)
+        assert sum(seconds) < each["busy"] and each["launched"] > 1000
+        assert f"{each['contender']}: {each['launched']:,.0f} kernels a training step" in text
+    assert any(kernel["name"] == "aten::mm" for kernel in work[0]["longest"])
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_one_command_measures_everything(tmp_path, capsys, precision):
     file = tmp_path / "measured.json"
