@@ -20,7 +20,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # run by path, nothing need be installed
 
-from benchmarks.contenders import OURS, make_contenders
+from benchmarks.contenders import OURS, Contender, make_contenders
 from benchmarks.measure import (
     begin_training,
     compare_outputs,
@@ -62,7 +62,8 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--guidance", type=float, default=3.25, help="between 0.1 and 0.9; default: %(default)s")
     made.add_argument("--rounds", type=int, default=3, help="in which all take turns; default: %(default)s")
     made.add_argument("--steps", type=int, default=2, help="training steps a turn; default: %(default)s")
-    made.add_argument("--only", nargs="+", choices=(*MEASURES, "kernels"), default=MEASURES, help="default: all but kernels")
+    choices = (*MEASURES, "kernels")
+    made.add_argument("--only", nargs="+", choices=choices, default=MEASURES, help="default: all but kernels")
     made.add_argument("--shown", type=int, default=20, help="kernels that are named; default: %(default)s")
     made.add_argument("--published", type=Path, metavar="DIR", help="a checkout of the published code")
     made.add_argument("--json", type=Path, metavar="FILE", help="writes everything there too")
@@ -80,7 +81,6 @@ def measure(asked: argparse.Namespace) -> Report:
         raise ValueError("device=cuda is not to be had here; cpu would do")
     torch.manual_seed(0)
     config, device, dtype = make_config(asked), torch.device(asked.device), PRECISIONS[asked.precision]
-    settings = SamplerConfig(steps=asked.sample_steps, guidance=asked.guidance, guidance_high=0.9)
     recompute = asked.recompute or ("modulation" if device.type == "cuda" else "none")
     contenders = make_contenders(config, device, dtype, recompute, asked.published)
     report = Report(setup(asked, config, recompute), matrix_rate(device, dtype))
@@ -92,14 +92,29 @@ def measure(asked: argparse.Namespace) -> Report:
         if asked.compile == "all" or (asked.compile == "ours" and contender.name == OURS):
             contender.compile()
     if "sample" in asked.only:
-        batch = make_batch(config, asked.sample_images, device)
-        timings, agreements = measure_sampling(contenders, config, batch, settings, asked.rounds)
-        report.timings["sampling"] = timings
-        report.agreements += agreements
-        print(timing_text("sampling", timings, report.matrix_rate), flush=True)
+        measure_drawing(asked, contenders, config, report)
     if {"train", "memory", "kernels"} & set(asked.only):
-        batch = make_batch(config, asked.batch, device)
-        report.agreements += begin_training(contenders, batch)
+        measure_learning(asked, contenders, config, report)
+    print(agreement_text(report.agreements))
+    return report
+
+
+def measure_drawing(
+    asked: argparse.Namespace, contenders: list[Contender], config: PixelTransformerConfig, report: Report
+) -> None:
+    settings = SamplerConfig(steps=asked.sample_steps, guidance=asked.guidance, guidance_high=0.9)
+    batch = make_batch(config, asked.sample_images, torch.device(asked.device))
+    timings, agreements = measure_sampling(contenders, config, batch, settings, asked.rounds)
+    report.timings["sampling"] = timings
+    report.agreements += agreements
+    print(timing_text("sampling", timings, report.matrix_rate), flush=True)
+
+
+def measure_learning(
+    asked: argparse.Namespace, contenders: list[Contender], config: PixelTransformerConfig, report: Report
+) -> None:
+    batch = make_batch(config, asked.batch, torch.device(asked.device))
+    report.agreements += begin_training(contenders, batch)
     if "train" in asked.only:
         for what, timings in measure_training(contenders, config, batch, asked.steps, asked.rounds).items():
             report.timings[what] = timings
@@ -111,8 +126,6 @@ def measure(asked: argparse.Namespace) -> Report:
         report.work = measure_work(contenders, batch, asked.steps, asked.shown)
         for work in report.work:
             print(work_text(work), flush=True)
-    print(agreement_text(report.agreements))
-    return report
 
 
 def setup(asked: argparse.Namespace, config: PixelTransformerConfig, recompute: str) -> dict[str, Any]:

@@ -42,9 +42,13 @@ part.form.addEventListener("submit", (event) => {
 
 /** After a refusal: another model may have been deployed since, with classes and sizes of its own. */
 async function renew() {
-  const { data } = await (await call("v1/models", part.token.value)).json();
-  if (data[0].id === opened) return;
-  await open(data[0]);
+  try {
+    const { data } = await (await call("v1/models", part.token.value)).json();
+    if (data[0].id === opened) return;
+    await open(data[0]);
+  } catch {
+    return; // the endpoint does not answer now; what the refusal said stands
+  }
   for (const place of [part.error, part["edit-error"]]) {
     Object.assign(place, { hidden: false, textContent: "Another model answers now, and this page is for it. Try again." });
   }

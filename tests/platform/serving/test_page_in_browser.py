@@ -412,3 +412,20 @@ def test_the_api_is_described_with_both_kinds_of_request(page, client):
     expect(page.get_by_role("heading", name="POST /v1/images/edits")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^source_guidance"))).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^guidance_interval"))).to_be_visible()
+
+
+def test_a_refusal_stands_where_the_endpoint_does_not_say_which_model_answers_now(
+    page, serve, model, card, sizes_model, tmp_path
+):
+    client = serve()
+    client.generator.serve(sizes_model, model_card(sizes_model, Store(tmp_path)))
+    page.goto(str(client.base_url))
+    page.get_by_label("Prompt").fill("3")
+    page.get_by_label("Size").select_option("12 × 8")
+    client.generator.serve(model, card)
+    page.route("**/v1/models", lambda route: route.abort())
+
+    with page.expect_event("requestfailed"):
+        page.get_by_role("button", name="Make the image").click()
+
+    expect(page.get_by_role("alert").locator("visible=true")).to_contain_text("12x8")
