@@ -1,7 +1,7 @@
 import pytest
 
 from tests.platform.edit_study.conftest import Made
-from unlatent.platform.edit_study.comparing import compare, reconstruction, share_of_reconstruction
+from unlatent.platform.edit_study.comparing import Mixture, compare, reconstruction, share_of_reconstruction
 
 
 def test_backgrounds_are_compared_at_the_success_that_both_reach(make_outcomes):
@@ -11,9 +11,34 @@ def test_backgrounds_are_compared_at_the_success_that_both_reach(make_outcomes):
     found = compare(pixels, latents, "free")
 
     assert found is not None and found.level == pytest.approx(0.6)
-    assert found.first.findings.success.value == pytest.approx(0.7)  # reaches it, and keeps more than the one with 0.9
-    assert found.second.findings.success.value == pytest.approx(0.6)  # the only one that reaches it
-    assert found.background.value == pytest.approx(0.2) and found.background.low <= 0.2 <= found.background.high
+    assert [successes(found.first), successes(found.second)] == [pytest.approx([0.5, 0.7]), pytest.approx([0.6])]
+    assert list(found.first.shares.values()) == pytest.approx([0.5, 0.5])  # half of each succeed in 0.6
+    assert found.first.background_mse == pytest.approx(0.0015)
+    assert found.background.value == pytest.approx(0.15) and found.background.low <= 0.15 <= found.background.high
+
+
+def test_one_pair_more_or_less_moves_the_answer_by_little(make_outcomes):
+    pixels = make_outcomes("pixels", Made(20 / 40, 0.001), Made(30 / 40, 0.010))
+    ratios = []
+    for right in (19, 20, 21, 22):
+        found = compare(pixels, make_outcomes("latents", Made(right / 40, 0.010)), "free")
+        assert found is not None
+        ratios.append(found.background.value)
+
+    assert ratios == pytest.approx([0.1, 0.1, 0.19, 0.28])
+
+
+def test_a_setting_that_keeps_more_and_succeeds_more_often_is_taken_alone(make_outcomes):
+    pixels = make_outcomes("pixels", Made(0.3, 0.004), Made(0.9, 0.002))
+
+    found = compare(pixels, make_outcomes("latents", Made(0.6, 0.010)), "free")
+
+    assert found is not None and found.first.shares == {pixels[1]: 1.0}
+    assert found.background.value == pytest.approx(0.2)
+
+
+def successes(mixture: Mixture) -> list[float]:
+    return sorted(outcome.findings.success.value for outcome in mixture.shares)
 
 
 def test_it_can_say_the_opposite(make_outcomes):
@@ -35,7 +60,7 @@ def test_an_interval_of_a_ratio_is_over_pairs_that_both_have(make_outcomes):
 
 
 def test_an_interval_of_a_ratio_allows_for_the_choice_of_settings(make_outcomes):
-    """Whether the setting that keeps more reaches the level is one pair's affair, which other pairs may not have."""
+    """How much of the setting that keeps more is enough is an affair of few pairs, which others may not have."""
     rarely, often = Made(20 / 40, 0.010), Made(24 / 40, 0.020)
     latents = make_outcomes("latents", Made(21 / 40, 0.020))
 
@@ -44,7 +69,8 @@ def test_an_interval_of_a_ratio_allows_for_the_choice_of_settings(make_outcomes)
 
     assert alone is not None and chosen is not None
     assert (alone.background.low, alone.background.high) == pytest.approx((1, 1))
-    assert (chosen.background.value, chosen.background.low, chosen.background.high) == pytest.approx((1, 0.5, 1))
+    assert chosen.background.value == pytest.approx(0.625)  # a quarter of the pairs need the other setting
+    assert (chosen.background.low, chosen.background.high) == pytest.approx((0.5, 1), abs=0.01)
 
 
 def test_without_edits_that_succeed_there_is_no_level(make_outcomes):
@@ -62,5 +88,5 @@ def test_ways_are_compared_apart(make_outcomes):
     assert free is not None and masked is not None
     assert free.background.value == pytest.approx(0.5) and masked.background.value == 0
     alone = reconstruction(latents)
-    assert alone is not None and share_of_reconstruction(alone, free.second).value == pytest.approx(0.2)
+    assert alone is not None and share_of_reconstruction(alone, free.second.main).value == pytest.approx(0.2)
     assert reconstruction(pixels) is None

@@ -35,6 +35,15 @@ def test_the_answer_names_ratio_interval_and_success(better):
     )
 
 
+def test_a_mixture_of_settings_is_told_with_its_shares(make_outcomes):
+    found = answer_of(make_outcomes, [Made(0.5, 0.001, n_max=2), Made(0.75, 0.002, n_max=3), BETTER[1]], WORSE)
+
+    said = plain(" ".join(verdicts(found)))
+    assert "through pixels 60 % of pairs by 2 of 4 steps at guidance 2, which succeeds in 50.0 % (" in said
+    assert "and 40 % of pairs by 3 of 4 steps at guidance 2, which succeeds in 75.0 % (" in said
+    assert set(found.in_comparisons("free")) == set(found.groups[0].outcomes[:2]) | {found.groups[1].outcomes[0]}
+
+
 def test_the_opposite_is_said_as_plainly(make_outcomes):
     pixels = [Made(0.6, 0.02), Made(0.5, 0.02, "masked")]
     worse = answer_of(make_outcomes, pixels, [Made(0.9, 0.01), Made(0.5, 0.005, "masked")])
@@ -130,4 +139,4 @@ def test_numbers_are_json_that_any_program_reads(better):
     assert free["level"] == 0.6 and free["background_mse_ratio"]["value"] == pytest.approx(0.1)
     assert masked["background_mse_ratio"]["value"] == 0 and len(read["attempts"]) == 5
     assert math.isclose(read["attempts"][0]["background_mse"], 0.002, rel_tol=0.05)
-    assert free["first_edit_id"] == read["attempts"][0]["edit_id"]
+    assert free["first_edits"] == [{"edit_id": read["attempts"][0]["edit_id"], "share": 1.0}]
