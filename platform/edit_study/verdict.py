@@ -102,7 +102,7 @@ def on_choice(answer: Answer, second: Group) -> list[str]:
 
 
 def mixture_in_words(mixture: Mixture) -> str:
-    """`80 % of pairs by 22 of 24 steps at guidance 2, which succeeds in 39.5 % (…), 20 % by …`."""
+    """`80 % of pairs by 22 of 24 steps at guidance 2, which succeeds in 39.5 % (…) and 20 % of pairs by …`."""
     if len(mixture.shares) == 1:
         return f"{setting(mixture.main)}, which succeeds in {percent(mixture.main.findings.success)}"
     return " and ".join(

@@ -15,12 +15,16 @@ start();
 
 async function start() {
   try {
-    const { data } = await (await call("v1/models", part.token.value)).json();
-    await open(data[0]);
+    await open(await modelThatAnswers());
   } catch (error) {
     refused(error);
     if (error.status === 503) setTimeout(start, 1000);
   }
+}
+
+async function modelThatAnswers() {
+  const { data } = await (await call("v1/models", part.token.value)).json();
+  return data[0];
 }
 
 async function open(model) {
@@ -42,13 +46,9 @@ part.form.addEventListener("submit", (event) => {
 
 /** After a refusal: another model may have been deployed since, with classes and sizes of its own. */
 async function renew() {
-  try {
-    const { data } = await (await call("v1/models", part.token.value)).json();
-    if (data[0].id === opened) return;
-    await open(data[0]);
-  } catch {
-    return; // the endpoint does not answer now; what the refusal said stands
-  }
+  const model = await modelThatAnswers().catch(() => null); // where it does not say, what the refusal said stands
+  if (!model || model.id === opened) return;
+  await open(model);
   for (const place of [part.error, part["edit-error"]]) {
     Object.assign(place, { hidden: false, textContent: "Another model answers now, and this page is for it. Try again." });
   }
