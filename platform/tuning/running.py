@@ -118,13 +118,15 @@ def run_trials(results: Results, source: Source, scheduler: Any) -> None:
     from unlatent.platform.tuning.search import Listener, Search
 
     sweep, options = results.sweep, results.sweep.config.cluster
-    waiting, listener = source.waiting(), Listener(results)
+    waiting = source.waiting()
+    search = Search(sweep, waiting, source)
+    listener = Listener(results, search)
     number = len(waiting) + source.left
     at_once = min(number, placement.concurrent_trials(options, sweep.definition.max_concurrent))
     how = tune.TuneConfig(
-        search_alg=Search(sweep, waiting, source),
+        search_alg=search,
         scheduler=scheduler,
-        num_samples=number,
+        num_samples=-1,  # as many as it hands out: trials may come back
         max_concurrent_trials=at_once,
         reuse_actors=True,  # 0.2 s a trial instead of 2
         trial_dirname_creator=lambda trial: trial.trial_id,

@@ -14,7 +14,11 @@ import pytest
 from unlatent.platform import cluster, tables
 from unlatent.platform.cluster import ClusterConfig
 from unlatent.platform.store import Store
+from unlatent.platform.tuning import search
+from unlatent.platform.tuning.exchange import Settings
+from unlatent.platform.tuning.plan import Sweep, Trial
 from unlatent.platform.tuning.running import run_sweep
+from unlatent.platform.tuning.trial import settings_of
 
 pytestmark = pytest.mark.slow
 
@@ -135,6 +139,25 @@ def test_a_trial_that_is_killed_goes_on_and_none_is_lost(tmp_path):
     assert list(runs_of(store)["status"]) == ["succeeded", "succeeded"]
     steps = tables.read(store, "steps").groupby("run_id")["images_seen"].apply(sorted)
     assert all(images == [256, 512, 768, 1024] for images in steps)
+
+
+def test_a_trial_whose_process_dies_before_it_has_begun_is_taken_up_by_another(tmp_path, monkeypatch):
+    path, store = tmp_path / "mine.yaml", Store(tmp_path / "store")
+    path.write_text("knobs: {train.learning_rate: [1.0e-3, 2.0e-3]}\n" + SMALL)
+    killed: list[int] = []
+
+    def kill_the_last(sweep: Sweep, trial: Trial) -> Settings:
+        """Kills the process that waits for this trial, if there is one: the trial before ran there."""
+        if not killed and len(before := tables.read(store, "runs")):
+            killed.append(int(before["pid"].iloc[0]))
+            os.kill(killed[0], signal.SIGKILL)
+        return settings_of(sweep, trial)
+
+    monkeypatch.setattr(search, "settings_of", kill_the_last)
+    run_sweep(str(path), [f"store={store.root}", "cluster.max_failures=1"])
+
+    assert killed
+    assert list(runs_of(store)["status"]) == ["succeeded", "succeeded"]
 
 
 def test_what_failed_is_tried_again_only_when_asked(tmp_path):
