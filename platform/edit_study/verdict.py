@@ -93,12 +93,13 @@ def on_choice(answer: Answer, second: Group) -> list[str]:
     found, first = answer.compared[second.name, FREE], answer.first
     if found is None:
         return []
-    each = [
-        f"{group.through} {mixture_in_words(mixture)}"
-        for group, mixture in ((first, found.first), (second, found.second))
-    ]
+    mixtures = ((first, found.first), (second, found.second))
+    each = [f"{group.through} {mixture_in_words(mixture)}" for group, mixture in mixtures]
     what = "Of the settings that reach it, and of mixtures of two, those with the least background MSE are compared"
-    return [f"{what}: {'; '.join(each)}."]
+    said = [f"{what}: {'; '.join(each)}."]
+    if any(len(mixture.shares) > 1 for _, mixture in mixtures):
+        said.append("Pictures and letters are of the setting that edits most of the pairs.")
+    return said
 
 
 def mixture_in_words(mixture: Mixture) -> str:

@@ -10,12 +10,15 @@ from typing import Any
 import pytest
 import torch
 
+from unlatent.platform import checkpoints
+from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config, compose_config
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.runs import Run, plan_run
 from unlatent.platform.schemas import TABLES
 from unlatent.platform.store import Store
 from unlatent.platform.torchvision_shim import declare_missing_operators
+from unlatent.platform.training import Worker, train
 
 SMALLEST = [
     "model.width=16",
@@ -96,6 +99,28 @@ def make_run(store, make_config):
     def make(*overrides: str) -> Run:
         config = make_config(*overrides)
         return plan_run(config, open_dataset(config.data, store))
+
+    return make
+
+
+@pytest.fixture
+def trained_and_cut(store):
+    """Trains two runs and cuts the second off at its first checkpoint, then goes on. Returns both last checkpoints."""
+
+    class CutError(Exception):
+        pass
+
+    def report(checkpoint: Checkpoint | None) -> None:
+        if checkpoint:
+            raise CutError
+
+    def make(whole: Run, cut: Run) -> list[Checkpoint]:
+        train(whole, store, Worker())
+        with pytest.raises(CutError):
+            train(cut, store, Worker(report=report, reports_at_once=True))
+        assert checkpoints.newest(store, cut.run_id)[0].images_seen < cut.config.train.total_images
+        train(cut, store, Worker())
+        return [checkpoints.newest(store, run.run_id)[0] for run in (whole, cut)]
 
     return make
 

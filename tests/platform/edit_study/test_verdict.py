@@ -35,12 +35,14 @@ def test_the_answer_names_ratio_interval_and_success(better):
     )
 
 
-def test_a_mixture_of_settings_is_told_with_its_shares(make_outcomes):
+def test_a_mixture_of_settings_is_told_with_its_shares_and_what_is_shown_of_it(make_outcomes, better):
     found = answer_of(make_outcomes, [Made(0.5, 0.001, n_max=2), Made(0.75, 0.002, n_max=3), BETTER[1]], WORSE)
 
     said = plain(" ".join(verdicts(found)))
     assert "through pixels 60 % of pairs by 2 of 4 steps at guidance 2, which succeeds in 50.0 % (" in said
     assert "and 40 % of pairs by 3 of 4 steps at guidance 2, which succeeds in 75.0 % (" in said
+    shown = "Pictures and letters are of the setting that edits most of the pairs."
+    assert shown in said and shown not in verdicts(better)
     assert set(found.in_comparisons("free")) == set(found.groups[0].outcomes[:2]) | {found.groups[1].outcomes[0]}
 
 
