@@ -1,6 +1,7 @@
 """Training on a real Ray whose workers are killed, as the system kills: no last words."""
 
 import contextlib
+import shutil
 import threading
 import time
 
@@ -9,8 +10,10 @@ import pytest
 
 from tests.lines import Line
 from tests.picture_files import make_pictures, write_folder
+from tests.platform.conftest import SMALLEST
 from unlatent.platform import checkpoints, cluster, runs, tables
 from unlatent.platform.cluster import ClusterConfig
+from unlatent.platform.config import compose_config
 from unlatent.platform.datasets import open_dataset
 from unlatent.platform.ray_training import train_on_ray
 from unlatent.platform.runs import plan_run
@@ -32,6 +35,20 @@ def ray_cluster():
     cluster.connect(ClusterConfig(cpus=2))
     yield
     cluster.disconnect()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    """The store of such a run to which nothing happens; each is trained once."""
+    done: dict[tuple[str, ...], Store] = {}
+
+    def make(*settings: str) -> Store:
+        if settings not in done:
+            done[settings] = Store(tmp_path_factory.mktemp("undisturbed"))
+            train_on_ray(compose_config([*SMALLEST, *LONG, *settings, f"store={done[settings].root}"]))
+        return done[settings]
+
+    return make
 
 
 def workers() -> list[psutil.Process]:
@@ -82,9 +99,11 @@ def losses(store: Store) -> list[float]:
 @pytest.mark.parametrize(
     ("count", "rank", "parallel", "tolerance"), [(1, 0, "ddp", 0.0), (2, 1, "ddp", 1e-5), (2, 0, "fsdp", 1e-5)]
 )
-def test_a_run_whose_worker_is_killed_ends_as_the_undisturbed_one(store, make_config, count, rank, parallel, tolerance):
-    beside, shared = Store(store.root + "-undisturbed"), (f"cluster.workers={count}", f"train.parallel={parallel}")
-    train_on_ray(make_config(*LONG, *shared, f"store={beside.root}"))
+def test_a_run_whose_worker_is_killed_ends_as_the_undisturbed_one(
+    store, make_config, undisturbed, count, rank, parallel, tolerance
+):
+    shared = [] if count == 1 else [f"cluster.workers={count}", f"train.parallel={parallel}"]
+    beside = undisturbed(*shared)
     killing = Killing(store, rank)
 
     train_on_ray(make_config(*LONG, *shared))
@@ -112,18 +131,16 @@ def test_a_run_whose_images_have_changed_when_a_worker_is_restarted_fails_and_do
     assert (row["run_id"], row["status"]) == (run_id, "failed") and 0 < row["images_seen"] < 8192
 
 
-def test_a_run_whose_last_checkpoint_is_cut_off_ends_as_the_undisturbed_one(store, make_config):
-    beside = Store(store.root + "-undisturbed")
-    train_on_ray(make_config(*LONG, f"store={beside.root}"))
-    train_on_ray(make_config(*LONG))
+def test_a_run_whose_last_checkpoint_is_cut_off_ends_as_the_undisturbed_one(store, make_config, undisturbed):
+    shutil.copytree(undisturbed().root, store.root)
     last = runs.last_checkpoint(store, "one")
     store.write_bytes(f"{last.path}/state.pt", store.read_bytes(f"{last.path}/state.pt")[:1000])
 
     train_on_ray(make_config(*LONG))
 
     assert last.images_seen == 8192 and runs.last_checkpoint(store, "one").path == last.path, "made again"
-    assert all(largest_difference(store, beside, kind) == 0 for kind in ("raw", "ema"))
-    assert losses(store) == losses(beside)
+    assert all(largest_difference(store, undisturbed(), kind) == 0 for kind in ("raw", "ema"))
+    assert losses(store) == losses(undisturbed())
 
 
 def test_workers_that_diverge_go_back_to_one_checkpoint_together_and_on_at_a_lower_rate(store, make_config):
@@ -144,9 +161,8 @@ def test_workers_that_diverge_go_back_to_one_checkpoint_together_and_on_at_a_low
     assert sorted(tables.read(store, "steps")["images_seen"]) == list(range(1024, 8193, 1024))
 
 
-def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(store, make_config, disk):
+def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(make_config, undisturbed, disk):
     settings = (*LONG, "train.keep_checkpoints=1", "cluster.max_failures=0")
-    train_on_ray(make_config(*settings))
     small, filler = Store(disk / "store"), disk / "filler"
     filler.write_bytes(bytes(1 << 20))
     told = [*settings, f"store={small.root}"]
@@ -156,12 +172,12 @@ def test_a_full_disk_is_told_and_the_same_command_goes_on_when_there_is_room(sto
     filler.unlink()
     train_on_ray(make_config(*told))
 
-    assert all(largest_difference(small, store, kind) == 0 for kind in ("raw", "ema"))
-    assert losses(small) == losses(store)
+    assert all(largest_difference(small, undisturbed(), kind) == 0 for kind in ("raw", "ema"))
+    assert losses(small) == losses(undisturbed())
 
 
-def test_an_object_store_that_is_away_for_a_minute_is_waited_for(store, remote_store, server, make_config):
-    train_on_ray(make_config(*LONG))
+def test_an_object_store_that_is_away_for_a_minute_is_waited_for(remote_store, server, make_config, undisturbed):
+    beside = undisturbed()
     line = Line(int(server.rpartition(":")[2]))
     far = Store(remote_store.root.replace(server, f"127.0.0.1:{line.port}"))
     away = threading.Thread(target=cut_for, args=(line, far, 60.0), daemon=True)
@@ -172,8 +188,8 @@ def test_an_object_store_that_is_away_for_a_minute_is_waited_for(store, remote_s
         train_on_ray(make_config(*LONG, f"store={far.root}"))
 
     assert time.monotonic() - started > 60
-    assert all(largest_difference(far, store, kind) == 0 for kind in ("raw", "ema"))
-    assert losses(far) == losses(store)
+    assert all(largest_difference(far, beside, kind) == 0 for kind in ("raw", "ema"))
+    assert losses(far) == losses(beside)
     line.down()
 
 
