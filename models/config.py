@@ -40,7 +40,8 @@ class TextConfig:
     """What a text is given as. The defaults are the published networks'."""
 
     encoder: str = "google/gemma-2-2b-it"  # of transformers, by hub id or folder; or bytes: learned with the network
-    instruction: str | None = None  # a file: what such an encoder reads before each text
+    instruction: str | None = None  # a file with what such an encoder reads before each text
+    instruction_text: str | None = None  # what it says, once it has been read: networks keep it
     width: int = 2304  # of the encoder's tokens
     tokens: int = 300  # at most
     mask_padding: bool = True  # published networks see padding as they see text

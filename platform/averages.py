@@ -95,5 +95,5 @@ def save_average(store: Store, run_id: str, width: float, images_seen: int | Non
     config = checkpoints.read(store, last, "config.yaml")
     path = f"{checkpoints.average_folder(run_id)}/{position:012d}-power-{width:g}"
     single = {name: tensor.float() for name, tensor in weights.items()}
-    meta = {"run_id": run_id, "images_seen": position, "classes": list(last.classes)}
+    meta = {"run_id": run_id, "images_seen": position, "classes": list(last.classes), "space": last.space}
     return checkpoints.write(store, path, {"ema": single}, meta, {"config.yaml": config}), error

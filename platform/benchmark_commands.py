@@ -67,7 +67,7 @@ def draw_suite(suite: str, run: str, path: Path, out: str, overrides: Overrides,
 
     config = compose_config(overrides or [])
     prompts = prompt_suites.SUITES[suite].read_prompts(path)
-    model = chosen_model(config, run)
+    model = chosen_model(config, run, overrides)
     sampler, folder = sampler_for(model, config, overrides), Store(out)
     drawing = prompt_suites.Drawing(suite=suite, prompts=prompts, model=model, sampler=sampler, seed=seed)
     with display.counting("prompts") as on_prompts:

@@ -114,9 +114,9 @@ def write(run: Run, store: Store, moment: Moment, feed: Feed, row: dict[str, Any
     if crew.leads:
         append_rows(store, run.run_id, moment.logged, feed, save_grid(run, store, moment))
     save_snapshots(store, run.run_id, moment.images_seen, moment.weights, crew)
-    config, classes = to_yaml(run.config), run.dataset.classes
+    config, classes, space = to_yaml(run.config), run.dataset.classes, run.identity.get("model.autoencoder")
     checkpoint = checkpoints.save(
-        store, run.run_id, moment.images_seen, moment.weights, moment.state, config, classes, crew
+        store, run.run_id, moment.images_seen, moment.weights, moment.state, config, classes, crew, space
     )
     if crew.leads:
         keep(run, store, moment, row, checkpoint)

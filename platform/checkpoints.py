@@ -45,6 +45,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     sha256: dict[str, str]  # file name -> hash of its content
     parts: int = 1  # that weights and state lie in
+    space: str | None = None  # what decides the latents that its network models; None: pixels, or it is not said
 
     @property
     def kinds(self) -> list[str]:
@@ -102,12 +103,13 @@ def save(
     config: str,
     classes: list[str],
     crew: Crew = ALONE,
+    space: str | None = None,
 ) -> Checkpoint:
     """Writes a checkpoint; one of the same position is replaced. Each of a crew gives its part of weights and state."""
     buffer = io.BytesIO()
     torch.save(state, buffer)
     tensors = {"state.pt": buffer.getvalue()}
-    meta = {"run_id": run_id, "images_seen": images_seen, "classes": classes}
+    meta = {"run_id": run_id, "images_seen": images_seen, "classes": classes, **({"space": space} if space else {})}
     path = path_of(run_id, images_seen)
     return write(store, path, weights, meta, {"config.yaml": config.encode()}, tensors, crew)
 
@@ -152,7 +154,7 @@ def write_hashed(store: Store, folder: str, contents: Mapping[str, bytes]) -> di
 
 def checkpoint_of(path: str, meta: Mapping[str, Any]) -> Checkpoint:
     classes, parts = tuple(meta["classes"]), meta.get("parts", 1)
-    return Checkpoint(path, meta["run_id"], meta["images_seen"], classes, meta["sha256"], parts)
+    return Checkpoint(path, meta["run_id"], meta["images_seen"], classes, meta["sha256"], parts, meta.get("space"))
 
 
 def on_cpu(weights: Weights) -> Weights:

@@ -84,6 +84,7 @@ def evaluate(
     from unlatent.platform.devices import local_device
     from unlatent.platform.evaluation import evaluate_checkpoint
     from unlatent.platform.generation import load_model
+    from unlatent.platform.places import places_of
     from unlatent.platform.rollout import choose_checkpoint
     from unlatent.platform.store import Store
 
@@ -93,7 +94,7 @@ def evaluate(
     own = from_yaml(checkpoints.read(store, checkpoints.find(store, path), "config.yaml").decode())
     evaluation = config.evaluation if is_set("evaluation", overrides) else own.evaluation
     sampler = config.sampler if is_set("sampler", overrides) else own.sampler
-    model = load_model(store, path, evaluation.weights, local_device())
+    model = load_model(store, path, evaluation.weights, local_device(), places_of(config, overrides))
     rows = evaluate_checkpoint(store, model, open_dataset(own.data, store), evaluation, sampler)
     display.say(f"{model.checkpoint}: {rows[0]['samples']:,} images, features of {rows[0]['feature_extractor']}")
     display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows])
@@ -131,11 +132,18 @@ def import_(
     classes: Annotated[
         Path | None, typer.Option(help="Names of the classes, one a line; their numbers unless given")
     ] = None,
+    encoder: Annotated[
+        str | None, typer.Option(help="Folder or hub id of a text network's encoder; google/gemma-2-2b-it unless given")
+    ] = None,
+    instruction: Annotated[
+        Path | None, typer.Option(help="A file with what the encoder reads before each prompt (chi_prompt)")
+    ] = None,
 ) -> None:
     """Turn published PixelDiT weights into a checkpoint of ours."""
-    from unlatent.platform.importing import import_checkpoint
+    from unlatent.platform.importing import PublishedWords, import_checkpoint
 
-    checkpoint, said = import_checkpoint(file, config, out, image_size, classes)
+    words = PublishedWords(encoder, instruction)
+    checkpoint, said = import_checkpoint(file, config, out, image_size, classes, words)
     for line in said:
         display.say(line)
     display.say(f"checkpoint: {out}, {checkpoint.hash}")

@@ -33,9 +33,11 @@ from unlatent.platform.edit_study.config import EditStudyConfig
 from unlatent.platform.evaluation import EvaluationConfig
 from unlatent.platform.metrics import DIRECTIONS, SUITES, direction
 from unlatent.platform.optimization import TrainConfig
+from unlatent.platform.pretrained import in_full
 from unlatent.platform.refusals import UnknownSettingError
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.store import Store
+from unlatent.platform.text_encoders import settled
 from unlatent.platform.tuning.space import SweepConfig
 
 CHOICES = Path(__file__).parent / "conf"
@@ -60,6 +62,7 @@ class Config:
 
     def __post_init__(self) -> None:
         self.store = Store(self.store).root  # absolute at once: Ray's workers have another working folder
+        self._require_files()
         if self.model.autoencoder:
             self.model = replace(self.model, autoencoder=absolute(self.model.autoencoder))
         elif self.model.image_size != self.data.image_size:
@@ -79,6 +82,13 @@ class Config:
             raise ValueError(f"serve.metric={self.serve.metric!r} is not one of {', '.join([*DIRECTIONS, *SUITES])}")
         for workers in self.cluster.worker_counts:
             self._require_shares(workers)
+
+    def _require_files(self) -> None:
+        """Reads what is named by its file, and names folders in full."""
+        self.model = replace(self.model, text=settled(self.model.text))
+        if self.train.alignment.teacher:
+            alignment = replace(self.train.alignment, teacher=in_full(self.train.alignment.teacher))
+            self.train = replace(self.train, alignment=alignment)
 
     def _require_graphs(self) -> None:
         """A network that is compiled has a graph for each size of images, and one for squares, that are drawn."""

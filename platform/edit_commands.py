@@ -48,7 +48,7 @@ def edits(
     overrides = [text for text in named if "=" in text]
     config = compose_config(overrides)
     store = Store(config.store)
-    subjects = subjects_of(config, [text for text in named if "=" not in text])
+    subjects = subjects_of(config, [text for text in named if "=" not in text], overrides)
     held_out = list(islice(read_pairs(Store(pairs)), config.edits.pairs))
     sampler = config.sampler if is_set("sampler", overrides) else None
     with display.counting("edits") as on_images:
@@ -57,14 +57,14 @@ def edits(
     display.say(f"report: {out}/report.html")
 
 
-def subjects_of(config: "Config", checkpoints: Sequence[str]) -> "list[Subject]":
+def subjects_of(config: "Config", checkpoints: Sequence[str], overrides: list[str]) -> "list[Subject]":
     """The models, each under a name: what it works on, where that tells them apart."""
     from unlatent.platform.edit_study.attempts import Subject
     from unlatent.platform.image_commands import chosen_model
 
     if not checkpoints:
         raise ValueError("no checkpoint is named; a run's id would do, `unlatent results runs` lists them")
-    models = [chosen_model(config, checkpoint) for checkpoint in checkpoints]
+    models = [chosen_model(config, checkpoint, overrides) for checkpoint in checkpoints]
     names = ["pixels" if model.autoencoder is None else "latents" for model in models]
     if len(set(names)) < len(names):
         names = [model.checkpoint.removeprefix("checkpoints/") for model in models]

@@ -85,7 +85,9 @@ def padded(contents: Sequence[bytes], text: TextConfig) -> tuple[NDArray[Any], N
 
 def settings_of(text: TextConfig) -> dict[str, Any]:
     """All that decides how captions read."""
-    return {**asdict(text), "instruction": hashlib.sha256(read_instruction(text).encode()).hexdigest()}
+    said = {**asdict(text), "instruction": hashlib.sha256(read_instruction(text).encode()).hexdigest()}
+    del said["instruction_text"]
+    return said
 
 
 def embed(

@@ -20,13 +20,14 @@ commands = typer.Typer()
 def serve(overrides: Overrides = None) -> None:
     """Open the endpoint and its page on the best checkpoint, until Ctrl-C."""
     from unlatent.platform.config import compose_config
+    from unlatent.platform.places import places_of
     from unlatent.platform.rollout import choose_checkpoint, start_endpoint
     from unlatent.platform.store import Store
 
     config = compose_config(overrides or [])
     choice = choose_checkpoint(Store(config.store), config.serve.checkpoint, config.serve.metric)
     display.say(f"starting the endpoint on {choice}")
-    url = start_endpoint(config, choice)
+    url = start_endpoint(config, choice, places_of(config, overrides))
     display.say(f"{url} is open: the page at {url}/, the API at {url}/v1/images/generations. Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
         threading.Event().wait()
@@ -42,10 +43,13 @@ def deploy(
 ) -> None:
     """Give the endpoint that runs another checkpoint. It answers all the while, with the one before until then."""
     from unlatent.platform.config import compose_config
+    from unlatent.platform.places import AS_TRAINED, places_of
     from unlatent.platform.rollout import choose_checkpoint, roll_out
     from unlatent.platform.store import Store
 
     config = compose_config(overrides or [])
+    if places_of(config, overrides) != AS_TRAINED:
+        raise ValueError("where encoder and autoencoder lie is told to `unlatent serve`, for all that answers there")
     choice = choose_checkpoint(Store(config.store), checkpoint or config.serve.checkpoint, config.serve.metric)
     roll_out(config, choice)
     display.say(f"{choice} answers now; `unlatent rollback` goes back")

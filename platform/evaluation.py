@@ -149,7 +149,7 @@ def evaluate_checkpoint(
         "extractor_accuracy": extractor.accuracy,
         "dataset": dataset.name,
         "dataset_hash": dataset.hash,
-        "image_size": model.network.config.image_size,
+        "image_size": model.image_size,
         "network_evaluations": float(sampler.network_evaluations()),
         "device": drawn.device,
     }

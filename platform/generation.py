@@ -19,6 +19,7 @@ from unlatent.models.samplers import SamplerConfig, sample
 from unlatent.platform import checkpoints
 from unlatent.platform.buckets import Sides
 from unlatent.platform.image_sizes import read_size, require_drawable, trained_sides
+from unlatent.platform.places import AS_TRAINED, Places, moved
 from unlatent.platform.prompts import Prompt, Prompts
 from unlatent.platform.spaces import LATENTS_OF, Space, open_space
 from unlatent.platform.store import Store, split_address
@@ -38,6 +39,7 @@ class LoadedModel:
     images_seen: int
     weights: str  # ema or raw
     trained_sides: list[Sides] = field(default_factory=list)  # height and width of images; none: it is not known
+    trained_space: str | None = None  # what decides the latents that it was trained on; None: pixels, or not known
 
     @property
     def autoencoder(self) -> str | None:
@@ -48,9 +50,15 @@ class LoadedModel:
     def space(self) -> Space:
         """What the network models of an image: its pixels, or latents.
 
-        Raises ValueError, in one line, where the autoencoder of these cannot be loaded.
+        Raises ValueError, in one line, where the autoencoder of these cannot be loaded, or is another than in training.
         """
-        return open_space(self.network.config, self.device)
+        space = open_space(self.network.config, self.device)
+        if self.trained_space not in (None, space.identity):
+            raise ValueError(
+                f"model.autoencoder={self.autoencoder} is another than {self.checkpoint} was trained with; its weights "
+                "or their scale differ"
+            )
+        return space
 
     @property
     def image_size(self) -> int:
@@ -126,20 +134,31 @@ class LoadedModel:
         return self.network.unconditional(rows) if self.encoder is None else self.condition([""] * rows)
 
 
-def load(checkpoint: str | Path, weights: str = "ema", device: str = "cpu") -> LoadedModel:
+def load(
+    checkpoint: str | Path,
+    weights: str = "ema",
+    device: str = "cpu",
+    *,
+    encoder: str | None = None,
+    autoencoder: str | None = None,
+) -> LoadedModel:
     """Loads a checkpoint by its folder: a path on this machine, or an object store's address.
 
+    `encoder` and `autoencoder` are where these lie now, of a network that needs one, if not where they lay in training.
     Raises ValueError if it is no checkpoint, or a damaged one.
     """
     store, name = split_address(str(checkpoint))
-    return load_model(store, name, weights, device)
+    return load_model(store, name, weights, device, Places(encoder, autoencoder))
 
 
-def load_model(store: Store, path: str, weights: str = "ema", device: str | torch.device = "cpu") -> LoadedModel:
+def load_model(
+    store: Store, path: str, weights: str = "ema", device: str | torch.device = "cpu", places: Places = AS_TRAINED
+) -> LoadedModel:
     """Loads the checkpoint at a path of a store. The files read are verified; raises ValueError if one is damaged."""
     checkpoint = checkpoints.find(store, path)
     config = yaml.safe_load(checkpoints.read(store, checkpoint, "config.yaml"))
-    network = PixelTransformer(config_from(config["model"]))
+    trained = moved(config_from(config["model"]), config.get("store"), store)
+    network = PixelTransformer(places.applied(trained))
     network.load_state_dict(checkpoints.load_weights(store, checkpoint, weights))
     return LoadedModel(
         network=network.to(device).eval().requires_grad_(False),
@@ -151,6 +170,7 @@ def load_model(store: Store, path: str, weights: str = "ema", device: str | torc
         images_seen=checkpoint.images_seen,
         weights=weights,
         trained_sides=trained_sides(config.get("data", {})),
+        trained_space=checkpoint.space,
     )
 
 

@@ -43,7 +43,7 @@ def generate(
     from unlatent.platform.orders import Generation, carry_out
 
     config = compose_config(overrides or [])
-    model = chosen_model(config, checkpoint)
+    model = chosen_model(config, checkpoint, overrides)
     if model.encoder and not prompts:
         raise ValueError(f"{model.checkpoint} makes images of texts; --prompt 'a text' would do")
     asked = [model.prompts.read(name) for name in prompts or model.classes for _ in range(count)]
@@ -83,7 +83,7 @@ def edit(
     from unlatent.platform.pictures import read_mask, read_picture
 
     config = compose_config(overrides or [])
-    model = chosen_model(config, checkpoint)
+    model = chosen_model(config, checkpoint, overrides)
     pixels, holes = read_picture(image.read_bytes(), str(image), model.sizes, model.colours)
     height, width = pixels.shape[1:]
     order = Edit(
@@ -110,12 +110,14 @@ def sampler_for(model: "LoadedModel", config: "Config", overrides: Overrides) ->
     return config.sampler if is_set("sampler", overrides) else model.sampler
 
 
-def chosen_model(config: "Config", checkpoint: str | None) -> "LoadedModel":
+def chosen_model(config: "Config", checkpoint: str | None, overrides: Overrides) -> "LoadedModel":
+    """With its encoder, or autoencoder, from where overrides say that it lies."""
     from unlatent.platform.devices import local_device
     from unlatent.platform.generation import load_model
+    from unlatent.platform.places import places_of
     from unlatent.platform.rollout import choose_checkpoint
     from unlatent.platform.store import Store
 
     store = Store(config.store)
     path = choose_checkpoint(store, checkpoint or config.serve.checkpoint, config.serve.metric).path
-    return load_model(store, path, config.evaluation.weights, local_device())
+    return load_model(store, path, config.evaluation.weights, local_device(), places_of(config, overrides))

@@ -11,7 +11,7 @@ import json
 import pickle
 import re
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +30,7 @@ from unlatent.platform import checkpoints
 from unlatent.platform.checkpoints import Checkpoint, Weights
 from unlatent.platform.config import compose_config
 from unlatent.platform.store import split_address
+from unlatent.platform.text_encoders import settled
 
 AVERAGES = ("ema", "state_dict_ema", "ema_state_dict", "model_ema")  # what holds an average, in one file or another
 RAW = ("state_dict", "model", "module")
@@ -47,10 +48,36 @@ STEPS_OF_BUCKETS = 16  # to a square's side
 IMAGE_SIZES = {"class": 256, "text": 512}
 
 
+@dataclass(frozen=True)
+class PublishedWords:
+    """What a text network's prompts are read by, which no file of weights says."""
+
+    encoder: str | None = None  # by folder or hub id; None: by the published one's hub id
+    instruction: Path | None = None  # a file with what the encoder reads before each prompt
+
+    def applied(self, config: PixelTransformerConfig) -> PixelTransformerConfig:
+        """Raises ValueError for a class's network, and where there is no such file."""
+        if self == BARE:
+            return config
+        if config.condition == "class":
+            raise ValueError("--encoder and --instruction are for text networks, and config is that of classes")
+        instruction = None if self.instruction is None else str(self.instruction)
+        text = replace(config.text, encoder=self.encoder or config.text.encoder, instruction=instruction)
+        return replace(config, text=settled(text))
+
+
+BARE = PublishedWords()
+
+
 def import_checkpoint(
-    file: Path, shape: str, out: str, image_size: int | None = None, class_names: Path | None = None
+    file: Path,
+    shape: str,
+    out: str,
+    image_size: int | None = None,
+    class_names: Path | None = None,
+    words: PublishedWords = BARE,
 ) -> tuple[Checkpoint, list[str]]:
-    """Writes the checkpoint, and tells which weights it has and what of the file it leaves out.
+    """Writes the checkpoint, and tells which weights it has, what of the file it leaves out, and what it goes without.
 
     `shape` is a preset's name, or a JSON file with the arguments of the published constructor.
     ValueError for a file that is none of the published layouts, tensors that do not fit the shape, or an `out` that
@@ -59,7 +86,7 @@ def import_checkpoint(
     store, path = split_address(out)
     if store.list(path):
         raise ValueError(f"out={out} is not empty; a new folder would do")
-    config = published_config(shape, image_size)
+    config = words.applied(published_config(shape, image_size))
     names = read_class_names(class_names, config)
     content = read_file(file)
     found, left_out = weights_in(content, file)
@@ -74,13 +101,18 @@ def import_checkpoint(
     }
     checkpoint = checkpoints.write(store, path, weights, meta, {"config.yaml": config_yaml(config)})
     said = [f"weights: {' and '.join(found)}{'' if len(found) > 1 else ', kept as ema'}"]
-    return checkpoint, said + ([f"left out, for training alone: {len(left_out)} tensors"] if left_out else [])
+    if left_out:
+        said.append(f"left out, for training alone: {len(left_out)} tensors")
+    if config.condition == "text" and config.text.instruction_text is None:
+        said.append("no instruction before prompts: published networks have one; --instruction FILE imports it too")
+    return checkpoint, said
 
 
 def published_config(shape: str, image_size: int | None) -> PixelTransformerConfig:
     """The network of a preset's name or a JSON file."""
     if shape in PRESETS:
-        return preset(shape, **({"image_size": image_size} if image_size else {}))
+        config = preset(shape, **({"image_size": image_size} if image_size else {}))
+        return replace(config, text=replace(config.text, mask_padding=False))  # as those of the JSON are
     try:
         arguments = json.loads(Path(shape).read_text())
     except FileNotFoundError:

@@ -43,6 +43,11 @@ def is_folder(name: str) -> bool:
     return Path(name).expanduser().is_dir()
 
 
+def in_full(name: str) -> str:
+    """A folder's path from the root, for processes with another working folder; other names as they are."""
+    return str(Path(name).expanduser().resolve()) if is_folder(name) else name
+
+
 def source_of(name: str) -> str:
     return str(Path(name).expanduser()) if is_folder(name) else name
 

@@ -14,6 +14,7 @@ from unlatent.models.editing import EditConfig
 from unlatent.platform import checkpoints, cluster, placement, tables
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.config import Config
+from unlatent.platform.places import AS_TRAINED, Places
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.runs import last_checkpoint
 from unlatent.platform.selection import best_checkpoint
@@ -51,7 +52,7 @@ def choose_checkpoint(store: Store, named: str | None, metric: str) -> Choice:
     return Choice(checkpoints.find(store, named).path)
 
 
-def start_endpoint(config: Config, choice: Choice) -> str:
+def start_endpoint(config: Config, choice: Choice, places: Places = AS_TRAINED) -> str:
     """Starts the endpoint on a checkpoint that has been verified. Returns its URL once it answers.
 
     Raises ValueError for a damaged checkpoint, before the endpoint starts.
@@ -62,7 +63,7 @@ def start_endpoint(config: Config, choice: Choice) -> str:
         cluster.connect(config.cluster, config.store)
         placement.require("the endpoint", config.serve.replicas, need, config.cluster.grows)
         row["cluster"] = deployment.cluster_address()
-        row["url"] = url = deployment.start(config.serve, store, choice.path, config.edit)
+        row["url"] = url = deployment.start(config.serve, store, choice.path, config.edit, places)
     return url
 
 
@@ -123,7 +124,7 @@ def choice_before(store: Store) -> Choice:
     return Choice(row["checkpoint"], metric, None if metric is None else float(row["value"]))
 
 
-def hand_over(store: Store, config: ServeConfig, edit: EditConfig) -> serve.Application:
+def hand_over(store: Store, config: ServeConfig, edit: EditConfig, places: Places) -> serve.Application:
     """The endpoint for a Ray Serve that others run, with a row that says so: whether it comes up is for them to see.
 
     Raises ValueError where there is no checkpoint, or it is damaged.
@@ -133,7 +134,7 @@ def hand_over(store: Store, config: ServeConfig, edit: EditConfig) -> serve.Appl
     checkpoints.verify(store, checkpoint)
     handed = {"status": "handed_over", "error": None, "url": None, "ready_after_s": None, "cluster": None}
     tables.append(store, "deployments", [deployment_row(checkpoint, choice) | handed])
-    return deployment.application(store, config, edit, config.token_digest, choice.path)
+    return deployment.application(store, config, edit, places, config.token_digest, choice.path)
 
 
 def deployment_row(checkpoint: Checkpoint, choice: Choice) -> dict[str, Any]:

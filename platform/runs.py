@@ -98,6 +98,7 @@ def settings_of(model: PixelTransformerConfig) -> dict[str, Any]:
     settings["autoencoder"] = spaces.open_space(model, torch.device("cpu")).identity
     if settings["autoencoder"] is None:
         del settings["autoencoder"]
+    settings["text"]["instruction"] = settings["text"].pop("instruction_text")
     if model.condition == "class":
         for name in ("encoder", "instruction"):
             del settings["text"][name]

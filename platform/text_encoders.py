@@ -4,6 +4,7 @@ B batch   T tokens   E width of an encoder's tokens
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,7 +15,7 @@ from torch import Tensor
 from unlatent.models.byte_text import byte_text, pieces
 from unlatent.models.condition import Text
 from unlatent.models.config import TextConfig
-from unlatent.platform.pretrained import import_transformers, is_folder, open_pretrained, source_of
+from unlatent.platform.pretrained import import_transformers, in_full, is_folder, open_pretrained, source_of
 
 SETTING = "model.text.encoder"
 DECODERS = {"gemma2": "AutoModel"}  # read an instruction before the prompt
@@ -106,11 +107,21 @@ def read_instruction(config: TextConfig) -> str:
     Raises ValueError where there is no such file.
     """
     if config.instruction is None:
-        return ""
+        return config.instruction_text or ""
     try:
         return Path(config.instruction).expanduser().read_text().removesuffix("\n")
     except (OSError, UnicodeDecodeError) as error:
         raise ValueError(f"model.text.instruction={config.instruction} cannot be read: {error}") from None
+
+
+def settled(config: TextConfig) -> TextConfig:
+    """The same wherever it goes: with what the instruction's file says, and the encoder's folder in full.
+
+    Raises ValueError where there is no such file.
+    """
+    if config.instruction is not None:
+        config = replace(config, instruction=None, instruction_text=read_instruction(config))
+    return replace(config, encoder=in_full(config.encoder))
 
 
 def open_tokenizer(name: str) -> Any:

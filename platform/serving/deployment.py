@@ -24,6 +24,7 @@ from ray.serve.schema import LoggingConfig, ServeDeploySchema
 
 from unlatent.models.editing import EditConfig
 from unlatent.platform.placement import Need, require
+from unlatent.platform.places import AS_TRAINED, Places
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.endpoint import Endpoint, State
 from unlatent.platform.store import Store
@@ -38,7 +39,7 @@ AppConfig = dict[str, Any]  # as in a config file for `serve deploy`
 
 
 def application(
-    store: Store, config: ServeConfig, edit: EditConfig, token_digest: str | None, checkpoint: str
+    store: Store, config: ServeConfig, edit: EditConfig, places: Places, token_digest: str | None, checkpoint: str
 ) -> serve.Application:
     """What Ray Serve is to run, on that checkpoint unless its own config names another."""
     rows = config.max_rows + config.max_queued_rows
@@ -53,7 +54,7 @@ def application(
         graceful_shutdown_timeout_s=config.deadline_s,
         **replicas(config),
     )
-    return deployment.bind(store, config, edit, token_digest)
+    return deployment.bind(store, config, edit, places, token_digest)
 
 
 def replicas(config: ServeConfig) -> dict[str, Any]:
@@ -63,7 +64,13 @@ def replicas(config: ServeConfig) -> dict[str, Any]:
     return {"autoscaling_config": {**bounds, "target_ongoing_requests": config.max_rows}}
 
 
-def start(config: ServeConfig, store: Store, checkpoint: str, edit: EditConfig | None = None) -> str:
+def start(
+    config: ServeConfig,
+    store: Store,
+    checkpoint: str,
+    edit: EditConfig | None = None,
+    places: Places = AS_TRAINED,
+) -> str:
     """Serves a checkpoint, and returns the endpoint's address once it is ready.
 
     Ray must be running. Raises ValueError for a port that is taken, replicas that no machine has
@@ -77,6 +84,7 @@ def start(config: ServeConfig, store: Store, checkpoint: str, edit: EditConfig |
         "store": store.root,
         "serve": asdict(replace(config, host="127.0.0.1", token=None)),  # what listens is not the replicas'
         "edit": asdict(edit or EditConfig()),
+        "places": asdict(places),
         "checkpoint": checkpoint,
         "token_digest": config.token_digest,
     }

@@ -11,6 +11,7 @@ from ray import serve
 
 from unlatent.models.editing import EditConfig
 from unlatent.platform.generation import load_model
+from unlatent.platform.places import Places
 from unlatent.platform.serving.app import create_app
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.generator import Generator
@@ -38,8 +39,10 @@ class Endpoint:
     answering where the new one cannot. (A `reconfigure` that waits or raises takes the replica out of service.)
     """
 
-    def __init__(self, store: Store, config: ServeConfig, edit: EditConfig, token_digest: str | None) -> None:
-        self.store, self.config, self.edit, self.token_digest = store, config, edit, token_digest
+    def __init__(
+        self, store: Store, config: ServeConfig, edit: EditConfig, places: Places, token_digest: str | None
+    ) -> None:
+        self.store, self.config, self.edit, self.places, self.token_digest = store, config, edit, places, token_digest
         self.replica = serve.get_replica_context().replica_id.unique_id
         self.generator = Generator(config, Metrics(self.replica))
         self.started = time.monotonic()
@@ -67,7 +70,8 @@ class Endpoint:
     def take_into_service(self, checkpoint: str) -> str | None:
         """What is wrong with it, if it cannot be: in words, for an error would keep its model in memory."""
         try:
-            model = load_model(self.store, checkpoint, device="cuda" if self.config.gpus else "cpu")
+            device = "cuda" if self.config.gpus else "cpu"
+            model = load_model(self.store, checkpoint, device=device, places=self.places)
             self.generator.serve(model, model_card(model, self.store, self.edit))
         except Exception as error:
             logger.exception("%s cannot be served; %s answers", checkpoint, self.answering or "nothing")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 from ray import serve
 
 from unlatent.models.editing import EditConfig
+from unlatent.platform.places import Places
 from unlatent.platform.rollout import hand_over
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.deployment import application
@@ -24,6 +25,7 @@ class ServiceArgs(BaseModel, extra="forbid"):
     store: str
     serve: ServeConfig = Field(default_factory=ServeConfig)  # host and port are the config file's http_options
     edit: EditConfig = Field(default_factory=EditConfig)
+    places: Places = Field(default_factory=Places)  # of encoder and autoencoder on the nodes
     open_to_all: bool = False  # answers without a token
 
 
@@ -33,6 +35,7 @@ class OwnArgs(BaseModel, extra="forbid"):
     store: str
     serve: ServeConfig
     edit: EditConfig
+    places: Places
     checkpoint: str
     token_digest: str | None
 
@@ -47,8 +50,9 @@ def build_app(args: ServiceArgs) -> serve.Application:
         raise ValueError(f"args.serve.token: a config file is no place for a secret; set {TOKEN} in the environment")
     if not token and not args.open_to_all:
         raise ValueError(f"{TOKEN} is not set: anyone could use the endpoint; set it, or args.open_to_all=true")
-    return hand_over(Store(args.store), replace(args.serve, token=None if args.open_to_all else token), args.edit)
+    config = replace(args.serve, token=None if args.open_to_all else token)
+    return hand_over(Store(args.store), config, args.edit, args.places)
 
 
 def build(args: OwnArgs) -> serve.Application:
-    return application(Store(args.store), args.serve, args.edit, args.token_digest, args.checkpoint)
+    return application(Store(args.store), args.serve, args.edit, args.places, args.token_digest, args.checkpoint)

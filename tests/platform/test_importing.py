@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 import unlatent
 from tests.golden import NETWORKS, TOLERANCE, Golden, golden
 from unlatent.models import Text, sample
+from unlatent.models.published_arguments import config_from_arguments
 from unlatent.platform.commands import app
 from unlatent.platform.image_sizes import trained_sides
 from unlatent.platform.importing import config_yaml, published_config
@@ -77,6 +78,54 @@ def test_an_imported_network_says_what_the_published_one_says(tmp_path, name, la
 
     velocity = network(known.x, known.t, known.condition)
     assert (velocity - known.velocity).abs().max() < TOLERANCE
+
+
+def test_a_text_preset_sees_padding_as_the_published_network_does():
+    by_preset = published_config("text", None)
+    arguments = config_from_arguments(golden("text").arguments, 16)
+
+    assert not by_preset.text.mask_padding and not arguments.text.mask_padding
+
+
+def test_what_the_encoder_reads_first_is_kept_with_the_weights(tmp_path):
+    known = golden("text")
+    save_file(known.tensors, tmp_path / "published.safetensors")
+    (tmp_path / "instruction.txt").write_text("Describe\nit: \n")
+    (tmp_path / "gemma").mkdir()
+    told = ("--instruction", str(tmp_path / "instruction.txt"), "--encoder", str(tmp_path / "gemma"))
+
+    said = run_import(tmp_path, known, *told, file="published.safetensors")
+    (tmp_path / "instruction.txt").unlink()
+
+    text = unlatent.load(tmp_path / "ours").network.config.text
+    assert (text.instruction_text, text.encoder) == ("Describe\nit: ", str(tmp_path / "gemma"))
+    assert "no instruction before prompts" not in said
+
+
+def test_a_text_network_without_its_instruction_is_told_so(tmp_path):
+    known = golden("text")
+
+    said = import_golden(tmp_path, known, known.tensors)
+
+    assert "no instruction before prompts: published networks have one; --instruction FILE imports it too" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "complaint"),
+    [
+        ("class_pre_modulation", "here.txt", "are for text networks, and config is that of classes"),
+        ("text", "nowhere.txt", r"^model\.text\.instruction=\S+nowhere\.txt cannot be read: "),
+    ],
+)
+def test_an_instruction_that_is_not_there_or_without_use_is_refused(tmp_path, name, option, complaint):
+    known = golden(name)
+    (tmp_path / "here.txt").write_text("Describe it: ")
+
+    with pytest.raises(ValueError, match=complaint):
+        torch.save(known.tensors, tmp_path / "published.pt")
+        run_import(tmp_path, known, "--instruction", str(tmp_path / option))
+
+    assert not (tmp_path / "ours").exists()
 
 
 def test_safetensors_are_taken_too(tmp_path):

@@ -7,15 +7,20 @@ import numpy as np
 import pytest
 import torch
 
+import unlatent
+from tests.platform.conftest import SMALLEST
 from unlatent.models.config import PixelTransformerConfig
 from unlatent.models.editing import EditConfig
-from unlatent.platform import autoencoders, tables
+from unlatent.models.samplers import SamplerConfig
+from unlatent.platform import autoencoders, classifier, tables
 from unlatent.platform.autoencoder_training import AutoencoderConfig, train_autoencoder
+from unlatent.platform.config import compose_config
 from unlatent.platform.datasets import DataConfig, open_dataset
+from unlatent.platform.evaluation import EvaluationConfig, evaluate_checkpoint
 from unlatent.platform.generation import load_model
 from unlatent.platform.latent_images import encoded_once
 from unlatent.platform.orders import Edit, carry_out
-from unlatent.platform.runs import last_checkpoint
+from unlatent.platform.runs import last_checkpoint, plan_run
 from unlatent.platform.spaces import PIXELS, fitted, open_space
 from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
@@ -137,6 +142,54 @@ def test_what_is_trained_on_latents_draws_and_edits_images_of_pixels(make_latent
     assert drawn.size == (32, 32) and (model.image_size, model.colours) == (32, 3)
     assert edited.shape == image.shape and not torch.equal(edited, kept)
     assert torch.equal(kept, model.space.decode(model.space.encode(image[None]))[0])
+
+
+@pytest.fixture(scope="module")
+def trained_on_latents(tmp_path_factory):
+    """The path of a checkpoint, and the store that has its autoencoder too."""
+    store = Store(tmp_path_factory.mktemp("trained") / "store")
+    autoencoder = small_autoencoder(store.root)
+    config = compose_config([*SMALLEST, *PHOTOGRAPHS, f"model.autoencoder={autoencoder}", f"store={store.root}"])
+    run = plan_run(config, open_dataset(config.data, store))
+    train(run, store, Worker())
+    return last_checkpoint(store, run.run_id).path, store
+
+
+def test_a_measurement_tells_the_side_of_images_and_not_of_latents(trained_on_latents, monkeypatch):
+    monkeypatch.setattr(classifier, "EPOCHS", 1)
+    path, store = trained_on_latents
+    dataset = open_dataset(DataConfig(kind="photographs", image_size=32), store)
+    config = EvaluationConfig(samples=130, reference_images=200, minimum_accuracy=0.0)
+
+    rows = evaluate_checkpoint(store, load_model(store, path), dataset, config, SamplerConfig(steps=1))
+
+    assert {row["image_size"] for row in rows} == {32}
+
+
+def test_a_store_that_has_moved_has_its_autoencoder_with_it(trained_on_latents, tmp_path):
+    path, store = trained_on_latents
+    shutil.copytree(store.root, tmp_path / "moved")
+
+    model = load_model(Store(tmp_path / "moved"), path)
+
+    assert model.autoencoder.startswith(str(tmp_path / "moved"))
+    drawn, before = (each.generate(["0"], [0])[0].tobytes() for each in (model, load_model(store, path)))
+    assert drawn == before
+
+
+def test_another_autoencoder_than_in_training_is_refused_wherever_it_lies(trained_on_latents, tmp_path):
+    path, store = trained_on_latents
+    own, other = load_model(store, path).autoencoder, small_autoencoder(tmp_path / "other", total_images=128)
+    shutil.copytree(own, tmp_path / "same")
+    refusal = r"^model\.autoencoder=\S+ is another than \S+ was trained with; its weights or their scale differ$"
+
+    assert unlatent.load(f"{store.root}/{path}", autoencoder=str(tmp_path / "same")).image_size == 32
+    with pytest.raises(ValueError, match=refusal):
+        unlatent.load(f"{store.root}/{path}", autoencoder=other).generate(["0"], [0])
+    shutil.copytree(store.root, tmp_path / "changed")
+    shutil.copytree(other, tmp_path / "changed" / own.removeprefix(f"{store.root}/"), dirs_exist_ok=True)
+    with pytest.raises(ValueError, match=refusal):
+        load_model(Store(tmp_path / "changed"), path).generate(["0"], [0])
 
 
 def test_a_run_on_latents_that_was_cut_off_ends_as_the_undisturbed_one(make_latent_run, trained_and_cut):

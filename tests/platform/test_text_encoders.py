@@ -1,12 +1,23 @@
 """The real Gemma 2 and T5 cannot be had without network: tiny ones of the same form, with random weights, stand in."""
 
+import shutil
+from dataclasses import replace
+
 import pytest
 import torch
+from typer.testing import CliRunner
 
+import unlatent
 from unlatent.models.byte_text import byte_text
-from unlatent.models.config import TextConfig
+from unlatent.models.config import CompactionConfig, PixelTransformerConfig, TextConfig
+from unlatent.models.network import PixelTransformer
+from unlatent.platform import checkpoints
+from unlatent.platform.config import compose_config, from_yaml, to_yaml
+from unlatent.platform.image_commands import commands
+from unlatent.platform.importing import config_yaml
 from unlatent.platform.pretrained import import_transformers
 from unlatent.platform.prompts import Prompts
+from unlatent.platform.store import Store
 from unlatent.platform.text_encoders import open_text_encoder
 
 pytest.importorskip("transformers")
@@ -168,3 +179,45 @@ def test_what_is_no_encoder_is_refused_in_one_line(transformers, tmp_path):
     assert "\n" not in str(refused.value)
     with pytest.raises(ValueError, match=r"^model\.text\.encoder=nowhere is no folder"):
         open_text_encoder(TextConfig(encoder="nowhere"), CPU)
+
+
+def test_a_config_keeps_what_the_instruction_says_and_where_the_encoder_lies(folder, tmp_path, monkeypatch):
+    """Workers have another working folder, and files may change."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder("gemma"), tmp_path / "gemma")
+    (tmp_path / "instruction.txt").write_text(f"{INSTRUCTION}\n")
+    named = ["model.condition=text", "model.text.encoder=gemma", "model.text.instruction=instruction.txt"]
+
+    config = compose_config([*named, f"store={tmp_path / 'store'}"])
+    (tmp_path / "instruction.txt").unlink()
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+
+    text = from_yaml(to_yaml(config)).model.text
+    assert (text.instruction_text, text.encoder) == (INSTRUCTION, str(tmp_path / "gemma"))
+    encoder = open_text_encoder(replace(text, width=16, tokens=10), CPU)
+    assert encoder.instruction == INSTRUCTION
+
+
+def test_a_checkpoint_reads_by_the_encoder_where_it_lies_now(folder, tmp_path):
+    shutil.copytree(folder("gemma"), tmp_path / "gemma")
+    text = TextConfig(encoder=str(tmp_path / "gemma"), width=16, tokens=9)
+    config = PixelTransformerConfig(
+        image_size=8, patch_size=4, width=16, heads=2, patch_depth=1, pixel_depth=1, condition="text", text=text,
+        compaction=CompactionConfig(),
+    )  # fmt: skip
+    said = {"config.yaml": config_yaml(config)}
+    weights = {"ema": PixelTransformer(config).state_dict()}
+    checkpoints.write(Store(tmp_path), "checkpoint", weights, {"run_id": "a", "images_seen": 0, "classes": []}, said)
+    (tmp_path / "gemma").rename(tmp_path / "moved")
+
+    model = unlatent.load(tmp_path / "checkpoint", encoder=str(tmp_path / "moved"))
+
+    assert model.generate(["a cat"], [0])[0].size == (8, 8)
+    with pytest.raises(ValueError, match=r"^model\.text\.encoder=\S+gemma is no folder; "):
+        unlatent.load(tmp_path / "checkpoint").generate(["a cat"], [0])
+    out = ["--prompt", "a cat", "--out", str(tmp_path / "images")]
+    told = [f"store={tmp_path}", f"model.text.encoder={tmp_path / 'moved'}", "sampler.steps=2"]
+    drawn = CliRunner().invoke(commands, ["generate", "--checkpoint", "checkpoint", *out, *told])
+    assert drawn.exit_code == 0, drawn.output
+    assert (tmp_path / "images" / "a cat-0.png").exists()
