@@ -55,6 +55,8 @@ def unlatent(capsys, monkeypatch, tmp_path) -> Callable[..., Done]:
         (["evaluate", "nothing"], "'nothing' is neither a run nor a checkpoint's path in"),
         (["results", "nothing"], "table='nothing' is not one of runs, steps"),
         (["serve"], "no checkpoint in"),
+        (["deploy", "model.autoencoder=vae"], "where encoder and autoencoder lie is told to `unlatent serve`"),
+        (["train", "model.text.instruction=nowhere"], "model.text.instruction=nowhere cannot be read: "),
         (["generate", "--class", "3"], "no checkpoint in"),
         (["report"], "holds no results"),
         (["report", "digits"], "holds no results"),

@@ -10,8 +10,13 @@ import pytest
 import yaml
 from PIL import Image
 
+from tests.platform.test_text_encoders import folder, transformers  # noqa: F401  (fixtures)
+from unlatent.models.config import CompactionConfig, PixelTransformerConfig, TextConfig
+from unlatent.models.network import PixelTransformer
+from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import checkpoints, cluster
 from unlatent.platform.generation import generate
+from unlatent.platform.places import Places
 from unlatent.platform.serving import deployment
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.store import Store
@@ -53,6 +58,33 @@ def test_a_checkpoint_is_served_until_it_is_stopped(ray_cluster, store, model, f
     assert (pixels_of(answer) == generate(model, [3], [5], model.sampler)[0].permute(1, 2, 0).numpy()).all()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+@pytest.fixture
+def of_texts(folder, store) -> str:  # noqa: F811
+    """The path of a checkpoint that names an encoder which is not there."""
+    config = PixelTransformerConfig(
+        image_size=8, patch_size=4, width=16, heads=2, patch_depth=1, pixel_depth=1, compaction=CompactionConfig(),
+        condition="text", text=TextConfig(encoder="/nowhere/gemma", width=16, tokens=9),
+    )  # fmt: skip
+    weights = PixelTransformer(config).state_dict()
+    said = yaml.safe_dump({"model": asdict(config), "sampler": asdict(SamplerConfig(steps=2))})
+    return checkpoints.save(store, "texts", 64, {"raw": weights, "ema": weights}, {}, said, []).path
+
+
+@pytest.mark.slow
+def test_an_encoder_that_lies_elsewhere_is_found_where_the_endpoint_is_told(
+    ray_cluster,
+    store,
+    of_texts,
+    folder,
+    free_port,  # noqa: F811
+):
+    url = deployment.start(ServeConfig(port=free_port), store, of_texts, places=Places(encoder=folder("gemma")))
+    answer = httpx.post(f"{url}/v1/images/generations", json={"prompt": "a cat", "seed": 5, "output_format": "webp"})
+    deployment.stop()
+
+    assert pixels_of(answer).shape == (8, 8, 3)
 
 
 @pytest.mark.slow
