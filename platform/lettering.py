@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import ascii_uppercase
 
-import matplotlib
 from PIL import Image, ImageDraw, ImageFont
 
 FONT = "DejaVuSans-Bold.ttf"
@@ -96,5 +95,7 @@ def reach(letter_pixels: int) -> tuple[int, int]:
 
 @functools.cache
 def font(letter_pixels: int) -> ImageFont.FreeTypeFont:
+    import matplotlib  # a fifth of a second, which most processes that get here need not spend
+
     path = Path(matplotlib.get_data_path(), "fonts", "ttf", FONT)
     return ImageFont.truetype(path, letter_pixels / CAPITAL_SHARE, layout_engine=ImageFont.Layout.BASIC)

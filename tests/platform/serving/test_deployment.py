@@ -61,26 +61,21 @@ def test_a_checkpoint_is_served_until_it_is_stopped(ray_cluster, store, model, f
 
 
 @pytest.fixture
-def of_texts(folder, store) -> str:  # noqa: F811
-    """The path of a checkpoint that names an encoder which is not there."""
+def of_texts(folder, store) -> tuple[str, str]:  # noqa: F811
+    """The path of a checkpoint that names an encoder which is not there, and where it lies."""
     config = PixelTransformerConfig(
         image_size=8, patch_size=4, width=16, heads=2, patch_depth=1, pixel_depth=1, compaction=CompactionConfig(),
         condition="text", text=TextConfig(encoder="/nowhere/gemma", width=16, tokens=9),
     )  # fmt: skip
     weights = PixelTransformer(config).state_dict()
     said = yaml.safe_dump({"model": asdict(config), "sampler": asdict(SamplerConfig(steps=2))})
-    return checkpoints.save(store, "texts", 64, {"raw": weights, "ema": weights}, {}, said, []).path
+    return checkpoints.save(store, "texts", 64, {"raw": weights, "ema": weights}, {}, said, []).path, folder("gemma")
 
 
 @pytest.mark.slow
-def test_an_encoder_that_lies_elsewhere_is_found_where_the_endpoint_is_told(
-    ray_cluster,
-    store,
-    of_texts,
-    folder,
-    free_port,  # noqa: F811
-):
-    url = deployment.start(ServeConfig(port=free_port), store, of_texts, places=Places(encoder=folder("gemma")))
+def test_an_encoder_that_lies_elsewhere_is_found_where_the_endpoint_is_told(ray_cluster, store, of_texts, free_port):
+    path, gemma = of_texts
+    url = deployment.start(ServeConfig(port=free_port), store, path, places=Places(encoder=gemma))
     answer = httpx.post(f"{url}/v1/images/generations", json={"prompt": "a cat", "seed": 5, "output_format": "webp"})
     deployment.stop()
 
