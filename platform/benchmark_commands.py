@@ -95,7 +95,9 @@ def scores(
     from unlatent.platform.config import compose_config
     from unlatent.platform.store import Store
 
-    rows = prompt_suites.record(Store(compose_config(overrides or []).store), Store(folder), results, judge)
+    rows, unjudged = prompt_suites.record(Store(compose_config(overrides or []).store), Store(folder), results, judge)
     display.say(f"{rows[0]['checkpoint']}: {rows[0]['samples']:,} images, judged by {rows[0]['feature_extractor']}")
+    if unjudged:
+        display.say(f"not among them: those of {', '.join(unjudged)}, at which the scorer fails (docs/benchmarks.md)")
     display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows])
     display.say(f"next: unlatent results evaluations --best {rows[0]['metric']}")

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,14 @@ class Plan:
     def samples(self) -> int:
         """Images in all."""
         return IMAGES * len(self.names)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a scorer says of a folder's images."""
+
+    values: dict[str, float]  # by metric, that of the whole first
+    unjudged: list[str] = field(default_factory=list)  # names of prompts that it is known to leave out
 
 
 def hash_of(metadata: Mapping[str, Mapping[str, Any]]) -> str:

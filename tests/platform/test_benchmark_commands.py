@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.suite_files import PROMPTS, RESULTS, SCORES
+from tests.suite_files import PROMPTS, RESULTS, SCORES, WITHOUT_ONE
 from unlatent.pipelines.__main__ import run_command
 from unlatent.platform.config import compose_config
 from unlatent.platform.datasets import open_dataset
@@ -85,6 +85,19 @@ def test_dpg_from_a_trained_network_to_rows(unlatent, tmp_path, trained):
     assert set(rows["metric"]) == set(SCORES["dpg"])
     assert (rows[["seed", "steps", "image_size", "samples"]].drop_duplicates().values == [[3, 3, 64, 12]]).all()
     assert set(rows["weights"]) == {"raw"} and set(rows["feature_extractor"]) == {"another reader"}
+
+
+def test_scores_say_which_prompt_they_are_without(unlatent, tmp_path, trained):
+    shutil.copytree(PROMPTS["dpg"], tmp_path / "prompts")
+    (tmp_path / "prompts" / "partiprompts97.txt").write_text("A boat below a moon.")
+    asked = ["benchmark", "dpg", "reader", "--prompts", "prompts", "--out", "images", "--seed", "9", "sampler.steps=1"]
+    drawn, _, _ = unlatent(*asked)
+    scored, said, _ = unlatent("benchmark", "scores", "images", WITHOUT_ONE)
+
+    rows = pd.read_parquet(trained / "results" / "evaluations").query("dataset == 'dpg' and seed == 9")
+    assert (drawn, scored) == (0, 0) and "12 images, judged by dpg" in said
+    assert "not among them: those of partiprompts97, at which the scorer fails" in said
+    assert rows["reference"].str.endswith("64px without partiprompts97").all() and set(rows["samples"]) == {12}
 
 
 @pytest.mark.parametrize(
