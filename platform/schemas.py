@@ -161,6 +161,7 @@ EVALUATIONS: Columns = {
     "guidance": (REAL, "scale; 1 is none"),
     "guidance_low": (REAL, "guided for low < t < high"),
     "guidance_high": (REAL, ""),
+    "negative_prompt": (TEXT, "what guidance leads away from; null: from nothing in particular"),
     "shift": (REAL, "time shift"),
     "precision": (TEXT, "of the network while drawing: fp32 or bf16"),
     "seed": (WHOLE, ""),

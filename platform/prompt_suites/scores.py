@@ -65,7 +65,7 @@ def columns_of(planned: Plan, judge: str, unjudged: list[str]) -> Row:
     }
     return {
         **depends_on,
-        "evaluation_id": short_hash(depends_on),
+        "evaluation_id": short_hash({name: value for name, value in depends_on.items() if value is not None}),
         "extractor_accuracy": None,
         "dataset": planned.suite,
         "dataset_hash": planned.prompts_hash,

@@ -66,6 +66,20 @@ def test_rows_say_which_prompt_their_scorer_left_out_and_are_ranked_with_no_othe
         rank(store, "evaluations", "dpg")
 
 
+def test_a_folder_from_before_there_were_negative_prompts_is_read_as_one_without(store, scored, tmp_path):
+    rows, _ = scored("dpg")
+    folder = Store(tmp_path / "images")
+    earlier = asdict(plan_of("dpg"))
+    del earlier["negative_prompt"]
+    folder.write_bytes(shard_folder.PLAN, json.dumps(earlier).encode())
+
+    again, _ = record(store, folder, RESULTS["dpg"], None)
+
+    assert [row["evaluation_id"] for row in again] == [row["evaluation_id"] for row in rows]
+    assert {row["negative_prompt"] for row in again} == {None}
+    assert len(tables.read(store, "evaluations")) == len(rows)
+
+
 def test_other_scores_of_the_same_images_are_another_judge_s(store, scored, tmp_path):
     scored("geneval")
     others = tmp_path / "others.jsonl"
@@ -84,6 +98,7 @@ def test_other_scores_of_the_same_images_are_another_judge_s(store, scored, tmp_
     [
         ({"seed": 1}, "seed: 0, 1"),
         ({"guidance": 3.0}, "guidance: 2.0, 3.0"),
+        ({"negative_prompt": "a blur"}, "negative_prompt: a blur, none; "),
         ({"steps": 9}, "steps: 2, 9"),
         ({"weights": "raw"}, "weights: ema, raw"),
         ({"image_size": 32}, r"reference: geneval:\w+:16px, geneval:\w+:32px"),
