@@ -1,5 +1,6 @@
 """`unlatent benchmark`: images of the prompts of GenEval and DPG-Bench, and what their scorers say of them."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +17,8 @@ Run = Annotated[str, typer.Argument(help="A run's id, for its last checkpoint, o
 Out = Annotated[str, typer.Option(help="Folder for the images, as the suite's scorer reads them; new or empty")]
 Seed = Annotated[int, typer.Option(min=0, max=(1 << 32) - 1, help="Of the noise; each image has its own by it")]
 
+Avoided = Annotated[str | None, typer.Option(help="What guidance is to lead away from, for every prompt")]
+
 
 @benchmark.command(
     epilog="unlatent benchmark geneval train-1a2b3c4d5e --prompts geneval/prompts/evaluation_metadata.jsonl "
@@ -27,12 +30,14 @@ def geneval(
     out: Out,
     overrides: Overrides = None,
     seed: Seed = 0,
+    negative_prompt: Avoided = None,
 ) -> None:
     """Draw GenEval's images, four of each prompt; the same command goes on where it was cut off.
 
     The sampler is that of the checkpoint's own config unless overrides set any of it.
     """
-    folder, _ = draw_suite("geneval", run, prompts, out, overrides, seed)
+    asked = Asked("geneval", run, prompts, out, seed, negative_prompt)
+    folder, _ = draw_suite(asked, overrides)
     judge = f"python evaluation/evaluate_images.py {folder} --outfile {folder}/results.jsonl --model-path DETECTOR"
     display.say(f"next, in GenEval's environment: {judge}")
     display.say(f"then: unlatent benchmark scores {out} {out}/results.jsonl")
@@ -47,18 +52,32 @@ def dpg(
     out: Out,
     overrides: Overrides = None,
     seed: Seed = 0,
+    negative_prompt: Avoided = None,
 ) -> None:
     """Draw DPG-Bench's images, four of each prompt in a file; the same command goes on where it was cut off.
 
     The sampler is that of the checkpoint's own config unless overrides set any of it.
     """
-    folder, image_size = draw_suite("dpg", run, prompts, out, overrides, seed)
+    asked = Asked("dpg", run, prompts, out, seed, negative_prompt)
+    folder, image_size = draw_suite(asked, overrides)
     judge = f"PYTHONHASHSEED=0 bash dpg_bench/dist_eval.sh {folder} {image_size}"
     display.say(f"next, in DPG-Bench's environment: {judge}")
     display.say(f"then: unlatent benchmark scores {out} {out}/dpg-bench_DATE_results.txt")
 
 
-def draw_suite(suite: str, run: str, path: Path, out: str, overrides: Overrides, seed: int) -> tuple[str, int]:
+@dataclass(frozen=True)
+class Asked:
+    """What a command says of a suite's images."""
+
+    suite: str
+    run: str
+    prompts: Path
+    out: str
+    seed: int
+    negative_prompt: str | None
+
+
+def draw_suite(asked: Asked, overrides: Overrides) -> tuple[str, int]:
     """Writes the images. Returns where they are, and how many pixels they have on a side."""
     from unlatent.platform import prompt_suites
     from unlatent.platform.config import compose_config
@@ -66,13 +85,20 @@ def draw_suite(suite: str, run: str, path: Path, out: str, overrides: Overrides,
     from unlatent.platform.store import Store
 
     config = compose_config(overrides or [])
-    prompts = prompt_suites.SUITES[suite].read_prompts(path)
-    model = chosen_model(config, run, overrides)
-    sampler, folder = sampler_for(model, config, overrides), Store(out)
-    drawing = prompt_suites.Drawing(suite=suite, prompts=prompts, model=model, sampler=sampler, seed=seed)
+    prompts = prompt_suites.SUITES[asked.suite].read_prompts(asked.prompts)
+    model = chosen_model(config, asked.run, overrides)
+    folder = Store(asked.out)
+    drawing = prompt_suites.Drawing(
+        suite=asked.suite,
+        prompts=prompts,
+        model=model,
+        sampler=sampler_for(model, config, overrides),
+        seed=asked.seed,
+        negative_prompt=asked.negative_prompt,
+    )
     with display.counting("prompts") as on_prompts:
         prompt_suites.draw(drawing, folder, config.serve.max_rows, on_prompts)
-    display.say(f"{len(prompts):,} prompts, {drawing.plan.samples:,} images of {model.checkpoint} in {out}/")
+    display.say(f"{len(prompts):,} prompts, {drawing.plan.samples:,} images of {model.checkpoint} in {asked.out}/")
     return folder.root, drawing.plan.image_size
 
 
@@ -95,7 +121,9 @@ def scores(
     from unlatent.platform.config import compose_config
     from unlatent.platform.store import Store
 
-    rows = prompt_suites.record(Store(compose_config(overrides or []).store), Store(folder), results, judge)
+    rows, unjudged = prompt_suites.record(Store(compose_config(overrides or []).store), Store(folder), results, judge)
     display.say(f"{rows[0]['checkpoint']}: {rows[0]['samples']:,} images, judged by {rows[0]['feature_extractor']}")
+    if unjudged:
+        display.say(f"not among them: those of {', '.join(unjudged)}, at which the scorer fails (docs/benchmarks.md)")
     display.show_table([{"metric": row["metric"], "value": f"{row['value']:.4f}"} for row in rows])
     display.say(f"next: unlatent results evaluations --best {rows[0]['metric']}")

@@ -151,6 +151,7 @@ def evaluate_checkpoint(
         "dataset_hash": dataset.hash,
         "image_size": model.image_size,
         "network_evaluations": float(sampler.network_evaluations()),
+        "negative_prompt": None,  # only images of suites have one
         "device": drawn.device,
     }
     values = compare(evaluation, reference, drawn)

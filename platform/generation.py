@@ -20,7 +20,7 @@ from unlatent.platform import checkpoints
 from unlatent.platform.buckets import Sides
 from unlatent.platform.image_sizes import read_size, require_drawable, trained_sides
 from unlatent.platform.places import AS_TRAINED, Places, moved
-from unlatent.platform.prompts import Prompt, Prompts
+from unlatent.platform.prompts import Prompt, Prompts, require_guided
 from unlatent.platform.spaces import LATENTS_OF, Space, open_space
 from unlatent.platform.store import Store, split_address
 from unlatent.platform.text_encoders import TextEncoder, open_text_encoder
@@ -103,15 +103,19 @@ class LoadedModel:
         seeds: Sequence[int],
         settings: SamplerConfig | None = None,
         size: str | None = None,
+        negative_prompt: str | int | None = None,
     ) -> list[Image.Image]:
         """One image for each prompt (a text; or a class, by name or index) and seed.
 
-        Settings and size (`1280x768`: width, height) are the run's own unless given. Raises ValueError for what is no
-        class, a text that is too long, or a size that is not to be drawn.
+        Settings and size (`1280x768`: width, height) are the run's own unless given; guidance leads away from the
+        negative prompt, or from nothing in particular. Raises ValueError for what is no class, a text that is too
+        long, a negative prompt without guidance, or a size that is not to be drawn.
         """
         asked = [self.prompts.read(str(said)) for said in prompts]
+        avoided = None if negative_prompt is None else self.prompts.read(str(negative_prompt))
+        require_guided(avoided, settings or self.sampler)
         sides = None if size is None else self.read_size(size)
-        return [to_image(pixels) for pixels in generate(self, asked, seeds, settings or self.sampler, sides)]
+        return [to_image(pixels) for pixels in generate(self, asked, seeds, settings or self.sampler, sides, avoided)]
 
     def read_size(self, said: str) -> Sides:
         """Raises ValueError for a size that is not to be drawn."""
@@ -186,14 +190,15 @@ def generate(
     seeds: Sequence[int],
     settings: SamplerConfig,
     sides: Sides | None = None,
+    avoided: Prompt | None = None,
 ) -> Tensor:
     """Images as uint8 (N, C, H, W). Image i depends on the checkpoint, its prompt, its seed and the settings alone.
 
-    And on their height and width, where those are not the run's own.
+    And on their height and width, where those are not the run's own, and on what guidance leads away from.
     """
-    noise = model.noise(seeds, sides or model.sides)
-    condition, unconditional = model.condition(prompts), model.unconditional(len(prompts))
-    return model.space.decode(sample(model.network, noise, condition, settings, unconditional)).cpu()
+    noise, rows = model.noise(seeds, sides or model.sides), len(prompts)
+    away = model.unconditional(rows) if avoided is None else model.condition([avoided] * rows)
+    return model.space.decode(sample(model.network, noise, model.condition(prompts), settings, away)).cpu()
 
 
 def to_image(pixels: Tensor) -> Image.Image:

@@ -41,6 +41,7 @@ def generate(
     from unlatent.platform.generation import to_image
     from unlatent.platform.image_sizes import remark
     from unlatent.platform.orders import Generation, carry_out
+    from unlatent.platform.prompts import require_guided
 
     config = compose_config(overrides or [])
     model = chosen_model(config, checkpoint, overrides)
@@ -52,6 +53,7 @@ def generate(
         display.say(f"{model.checkpoint}: {said}")
     avoided = None if negative_prompt is None else model.prompts.read(negative_prompt)
     sampler = sampler_for(model, config, overrides)
+    require_guided(avoided, sampler)
     orders = [
         Generation(prompt=prompt, avoided=avoided, seeds=[number], settings=sampler, sides=sides)
         for number, prompt in enumerate(asked, seed)

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.text_encoders import TextEncoder
 
 Prompt = int | str  # a class by its index, or a text
@@ -29,6 +30,13 @@ class Prompts:
 
     def text_tokens(self, prompt: Prompt | None) -> int:
         return self.encoder.count(prompt) if self.encoder and isinstance(prompt, str) else 0
+
+
+def require_guided(avoided: Prompt | None, settings: SamplerConfig) -> None:
+    """Raises ValueError for a negative prompt where nothing is guided, for then the network is never told of it."""
+    if avoided is not None and settings.most_rows == 1:
+        would_do = "guidance=2" if settings.guidance == 1 else "a wider guidance interval, or more steps,"
+        raise ValueError(f"negative_prompt has no effect without guidance; {would_do} would do")
 
 
 def class_index(classes: Sequence[str], name: str) -> int:

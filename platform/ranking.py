@@ -140,7 +140,8 @@ def shown(table: str, metric: str, by: str | None) -> str:
 
 def remarks(ranking: Ranking, metric: str) -> list[str]:
     """How the values were measured, and what is not among them."""
-    said = ["measured with " + ", ".join(f"{name} {as_text(value)}" for name, value in ranking.measured.items())]
+    measured = {name: as_text(value) for name, value in ranking.measured.items()}
+    said = ["measured with " + ", ".join(f"{name} {text}" for name, text in measured.items() if text)]
     if ranking.unmeasured:
         said.append(f"{ranking.unmeasured} more have no {metric} of their last checkpoint")
     if ranking.unfinished:

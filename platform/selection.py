@@ -20,6 +20,7 @@ COMPARABLE_IN = (
     "guidance",
     "guidance_low",
     "guidance_high",
+    "negative_prompt",
     "shift",
     "precision",
     "seed",
@@ -95,5 +96,6 @@ def best_of_run(store: Store, run_id: str, metric: str, count: int) -> set[str]:
 def differences(rows: pd.DataFrame, depends_on: Sequence[str] = COMPARABLE_IN) -> str:
     """What rows that were measured in different ways differ in."""
     differing = [column for column in depends_on if rows[column].nunique(dropna=False) > 1]
-    values = {name: ", ".join(map(str, rows[name].drop_duplicates().sort_values())) for name in differing}
-    return "they differ in " + "; ".join(f"{name}: {found}" for name, found in values.items())
+    found = {name: rows[name].drop_duplicates().sort_values() for name in differing}
+    shown = {name: ["none" if pd.isna(value) else str(value) for value in values] for name, values in found.items()}
+    return "they differ in " + "; ".join(f"{name}: {', '.join(values)}" for name, values in shown.items())

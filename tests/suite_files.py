@@ -13,6 +13,9 @@ RESULTS = {
     "geneval": DATA / "geneval" / "results.jsonl",
     "dpg": DATA / "dpg" / "dpg-bench_20261127-031034_results.txt",
 }
+# The same of these and of the prompt whose question is the first of dpg_bench.csv, at which the scorer has failed.
+WITHOUT_ONE = DATA / "dpg" / "dpg-bench_20261127-140120_results.txt"
+WITH_THE_ONE = ["circle0", "partiprompts97", "squares1", "star2"]
 
 SCORES = {  # GenEval's as its own summary_scores.py prints them
     "geneval": {

@@ -13,6 +13,7 @@ from unlatent.platform.generation import LoadedModel
 from unlatent.platform.orders import Generation, carry_out
 from unlatent.platform.prompt_suites.plan import IMAGES, Plan, SuitePrompt, hash_of
 from unlatent.platform.prompt_suites.suites import SUITES
+from unlatent.platform.prompts import require_guided
 from unlatent.platform.store import Store
 
 
@@ -20,7 +21,8 @@ from unlatent.platform.store import Store
 class Drawing:
     """A suite's images, as one model draws them.
 
-    Raises ValueError for a model of classes, and for a prompt that is too long for it.
+    Raises ValueError for a model of classes, for a prompt that is too long for it, and for a negative prompt without
+    guidance.
     """
 
     suite: str
@@ -28,6 +30,7 @@ class Drawing:
     model: LoadedModel
     sampler: SamplerConfig
     seed: int
+    negative_prompt: str | None = None  # what guidance leads away from, for every prompt
 
     def __post_init__(self) -> None:
         if self.model.encoder is None:
@@ -36,10 +39,16 @@ class Drawing:
                 "model.condition=text would do"
             )
         for prompt in self.prompts:
-            try:
-                self.model.prompts.read(prompt.text)
-            except ValueError as error:
-                raise ValueError(f"prompt {prompt.name}, {prompt.text[:40]!r}: {error}") from None
+            self.require_readable(f"prompt {prompt.name}", prompt.text)
+        if self.negative_prompt is not None:
+            self.require_readable("negative_prompt", self.negative_prompt)
+        require_guided(self.negative_prompt, self.sampler)
+
+    def require_readable(self, what: str, text: str) -> None:
+        try:
+            self.model.prompts.read(text)
+        except ValueError as error:
+            raise ValueError(f"{what}, {text[:40]!r}: {error}") from None
 
     @property
     def plan(self) -> Plan:
@@ -52,11 +61,18 @@ class Drawing:
             seed=self.seed,
             prompts_hash=hash_of({prompt.name: prompt.metadata for prompt in self.prompts}),
             names=[prompt.name for prompt in self.prompts],
+            negative_prompt=self.negative_prompt,
         )
 
     def order(self, prompt: SuitePrompt) -> Generation:
         seeds = [noise_seed(self.seed, prompt.name, number) for number in range(IMAGES)]
-        return Generation(prompt=prompt.text, seeds=seeds, settings=self.sampler, sides=self.model.sides)
+        return Generation(
+            prompt=prompt.text,
+            avoided=self.negative_prompt,
+            seeds=seeds,
+            settings=self.sampler,
+            sides=self.model.sides,
+        )
 
 
 def draw(drawing: Drawing, out: Store, max_rows: int, on_prompts: Callable[[int, int], None]) -> None:

@@ -22,6 +22,7 @@ from unlatent.platform.generation import image_grid, to_image, to_png
 from unlatent.platform.prompt_suites.plan import (
     IMAGES,
     Plan,
+    Scores,
     SuitePrompt,
     hash_of,
     metric_of,
@@ -82,7 +83,7 @@ class Judged:
     metadata: dict[str, Any]  # of its prompt
 
 
-def read_scores(results: Path, planned: Plan) -> dict[str, float]:
+def read_scores(results: Path, planned: Plan) -> Scores:
     """Shares from 0 to 1, by metric.
 
     Raises ValueError unless every image of the folder was judged, by these prompts.
@@ -98,7 +99,7 @@ def read_scores(results: Path, planned: Plan) -> dict[str, float]:
     for each in judged:
         right[metric_of("geneval", each.tag)].append(each.correct)
     scores = {metric: mean(corrects) for metric, corrects in sorted(right.items())}
-    return {"geneval": mean(scores.values()), **scores}
+    return Scores({"geneval": mean(scores.values()), **scores})
 
 
 def read_result(line: str, where: str) -> Judged:

@@ -4,7 +4,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,12 +50,21 @@ class Plan:
     seed: int
     prompts_hash: str
     names: list[str]  # of the prompts
+    negative_prompt: str | None = None
     format_version: int = FORMAT_VERSION
 
     @property
     def samples(self) -> int:
         """Images in all."""
         return IMAGES * len(self.names)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What a scorer says of a folder's images."""
+
+    values: dict[str, float]  # by metric, that of the whole first
+    unjudged: list[str] = field(default_factory=list)  # names of prompts that it is known to leave out
 
 
 def hash_of(metadata: Mapping[str, Mapping[str, Any]]) -> str:
@@ -66,12 +75,10 @@ def hash_of(metadata: Mapping[str, Mapping[str, Any]]) -> str:
 def read_plan(folder: Store) -> Plan:
     """Raises ValueError for a folder that no suite's images were drawn into."""
     try:
-        said = json.loads(folder.read_bytes(shard_folder.PLAN))
-    except (FileNotFoundError, ValueError):
-        said = None
-    if not isinstance(said, dict) or said.keys() != {item.name for item in fields(Plan)}:
-        raise ValueError(f"{folder.root} holds no images of a suite; `unlatent benchmark geneval` or `dpg` draws some")
-    return Plan(**said)
+        return Plan(**json.loads(folder.read_bytes(shard_folder.PLAN)))
+    except (FileNotFoundError, ValueError, TypeError):
+        said = "holds no images of a suite; `unlatent benchmark geneval` or `dpg` draws some"
+        raise ValueError(f"{folder.root} {said}") from None
 
 
 def read_lines(path: Path, would_do: str) -> list[str]:

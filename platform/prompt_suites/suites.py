@@ -7,7 +7,7 @@ from pathlib import Path
 from torch import Tensor
 
 from unlatent.platform.prompt_suites import dpg, geneval
-from unlatent.platform.prompt_suites.plan import Plan, SuitePrompt
+from unlatent.platform.prompt_suites.plan import Plan, Scores, SuitePrompt
 from unlatent.platform.store import Store
 
 
@@ -18,7 +18,7 @@ class Suite:
     read_prompts: Callable[[Path], list[SuitePrompt]]
     paths_of: Callable[[str], list[str]]  # the files of a prompt, by its name
     write: Callable[[Store, SuitePrompt, Tensor], None]
-    read_scores: Callable[[Path, Plan], dict[str, float]]  # by metric, that of the whole first
+    read_scores: Callable[[Path, Plan], Scores]
 
 
 SUITES = {

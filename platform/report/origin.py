@@ -100,7 +100,8 @@ def measured_line(sweep: SweepFindings) -> str:
 def pandas_lines(store: Store, sweep: SweepFindings) -> str:
     """Python that makes the table of trials out of the Parquet files."""
     runs, evaluations = (store.uri(tables.folder(table)) for table in ("runs", "evaluations"))
-    alike = [(name, as_python(sweep.settings[name])) for name in COMPARABLE_IN if sweep.settings]
+    settings = {name: as_python(sweep.settings[name]) for name in COMPARABLE_IN if sweep.settings}
+    alike = [(name, value) for name, value in settings.items() if not is_missing(value)]  # no null equals another
     knobs = ["patch_size", "window", "attention", *(name for name in sweep.varying if name in RUNS)]
     seeds = ["point", "seed"] if sweep.seeds > 1 else []
     scores = shown_metrics(sweep) if sweep.settings else []

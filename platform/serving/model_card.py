@@ -20,8 +20,8 @@ from unlatent.platform.prompts import Prompts
 from unlatent.platform.store import Store
 
 METRIC_COLUMNS = [
-    "metric", "value", "samples", "sampler", "steps", "guidance", "guidance_low", "guidance_high", "shift", "precision",
-    "seed", "feature_extractor", "reference", "dataset", "evaluated_at",
+    "metric", "value", "samples", "sampler", "steps", "guidance", "guidance_low", "guidance_high", "negative_prompt",
+    "shift", "precision", "seed", "feature_extractor", "reference", "dataset", "evaluated_at",
 ]  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.buckets import Sides
 from unlatent.platform.image_sizes import in_words, nearest, read_size
 from unlatent.platform.orders import Edit, Generation, Order
-from unlatent.platform.prompts import Prompt
+from unlatent.platform.prompts import Prompt, require_guided
 from unlatent.platform.serving.config import ServeConfig
 from unlatent.platform.serving.errors import Refusal, shown
 from unlatent.platform.serving.model_card import ModelCard
@@ -123,8 +123,10 @@ def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConf
         sides=request.sides or card.sides,
         partial_images=request.partial_images,
     )
-    if avoided is not None and settings.most_rows == 1:
-        raise Refusal(400, "negative_prompt has no effect without guidance; guidance=2 would do", "negative_prompt")
+    try:
+        require_guided(order.avoided, settings)
+    except ValueError as error:
+        raise Refusal(400, str(error), "negative_prompt") from None
     require_room(order, "guidance", config)
     return order
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.suite_files import PROMPTS, RESULTS, SCORES
+from tests.suite_files import PROMPTS, RESULTS, SCORES, WITHOUT_ONE
 from unlatent.pipelines.__main__ import run_command
 from unlatent.platform.config import compose_config
 from unlatent.platform.datasets import open_dataset
@@ -76,15 +76,30 @@ def test_geneval_from_a_trained_network_to_a_ranking(unlatent, tmp_path):
 
 def test_dpg_from_a_trained_network_to_rows(unlatent, tmp_path, trained):
     asked = ["benchmark", "dpg", "checkpoints/reader/000000000064", "--prompts", PROMPTS["dpg"], "--out", "images"]
-    status, said, _ = unlatent(*asked, "--seed", "3", "evaluation.weights=raw", "sampler.steps=3")
+    settings = ["evaluation.weights=raw", "sampler.steps=3", "sampler.guidance=2.75"]
+    status, said, _ = unlatent(*asked, "--seed", "3", "--negative-prompt", "a blur", *settings)
     scored, _, _ = unlatent("benchmark", "scores", "images", RESULTS["dpg"], "--judge", "another reader")
 
-    rows = pd.read_parquet(trained / "results" / "evaluations").query("dataset == 'dpg'")
+    rows = pd.read_parquet(trained / "results" / "evaluations").query("dataset == 'dpg' and seed == 3")
     assert (status, scored) == (0, 0) and f"dist_eval.sh {tmp_path}/images 64" in said
     assert Image.open(tmp_path / "images" / "star2.png").size == (128, 128)
     assert set(rows["metric"]) == set(SCORES["dpg"])
     assert (rows[["seed", "steps", "image_size", "samples"]].drop_duplicates().values == [[3, 3, 64, 12]]).all()
     assert set(rows["weights"]) == {"raw"} and set(rows["feature_extractor"]) == {"another reader"}
+    assert set(rows["negative_prompt"]) == {"a blur"} and set(rows["guidance"]) == {2.75}
+
+
+def test_scores_say_which_prompt_they_are_without(unlatent, tmp_path, trained):
+    shutil.copytree(PROMPTS["dpg"], tmp_path / "prompts")
+    (tmp_path / "prompts" / "partiprompts97.txt").write_text("A boat below a moon.")
+    asked = ["benchmark", "dpg", "reader", "--prompts", "prompts", "--out", "images", "--seed", "9", "sampler.steps=1"]
+    drawn, _, _ = unlatent(*asked)
+    scored, said, _ = unlatent("benchmark", "scores", "images", WITHOUT_ONE)
+
+    rows = pd.read_parquet(trained / "results" / "evaluations").query("dataset == 'dpg' and seed == 9")
+    assert (drawn, scored) == (0, 0) and "12 images, judged by dpg" in said
+    assert "not among them: those of partiprompts97, at which the scorer fails" in said
+    assert rows["reference"].str.endswith("64px without partiprompts97").all() and set(rows["samples"]) == {12}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +120,10 @@ def test_dpg_from_a_trained_network_to_rows(unlatent, tmp_path, trained):
             "evaluation_metadata.jsonl is no folder with .txt files in it",
         ),
         (["dpg", "reader", "--prompts", PROMPTS["dpg"], "sampler.steps=0"], "steps=0 is below 1"),
+        (
+            ["dpg", "reader", "--prompts", PROMPTS["dpg"], "--negative-prompt", "a blur", "sampler.guidance=1"],
+            "negative_prompt has no effect without guidance; guidance=2 would do",
+        ),
     ],
 )
 def test_what_cannot_work_is_one_line_and_nothing_is_written(unlatent, tmp_path, arguments, named):

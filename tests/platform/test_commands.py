@@ -257,6 +257,30 @@ def test_an_unknown_class_names_those_there_are(unlatent, store, make_run, tmp_p
     assert not (tmp_path / "x").exists()
 
 
+@pytest.mark.parametrize(
+    ("settings", "negative", "named"),
+    [
+        ([], "eleven", "'eleven' is not one of the model's 10 classes"),
+        (["sampler.guidance=1"], "7", "negative_prompt has no effect without guidance; guidance=2 would do"),
+        (
+            ["sampler.guidance=2", "sampler.steps=2", "sampler.guidance_low=0.9"],
+            "7",
+            "negative_prompt has no effect without guidance; a wider guidance interval, or more steps, would do",
+        ),
+    ],
+)
+def test_a_negative_prompt_that_would_change_nothing_is_refused_by_generate(
+    unlatent, store, make_run, tmp_path, settings, negative, named
+):
+    train(make_run("train.run=mine"), store, Worker())
+
+    asked = ["generate", "--checkpoint", "mine", "--class", "3", "--negative-prompt", negative, f"store={store.root}"]
+    done = unlatent(*asked, "--out", str(tmp_path / "x"), *settings)
+
+    assert done.returncode == 2 and named in done.stderr and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "x").exists()
+
+
 @pytest.mark.parametrize("arguments", [["dance"], ["train", "--dance"], ["sweep"]])
 def test_a_command_line_that_cannot_be_read_exits_with_2(unlatent, arguments):
     done = unlatent(*arguments)

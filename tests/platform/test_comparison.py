@@ -4,16 +4,13 @@ import math
 
 import pytest
 
+from tests import comparable
 from unlatent.platform import tables
 from unlatent.platform.comparison import Line, as_said, compare
 from unlatent.platform.config import to_yaml
 from unlatent.platform.selection import COMPARABLE_IN
 
-ALIKE = {
-    "weights": "ema", "samples": 100, "sampler": "ab2", "steps": 20, "guidance": 2.0, "guidance_low": 0.1,
-    "guidance_high": 0.9, "shift": 1.0, "precision": "fp32", "seed": 0, "feature_extractor": "inception",
-    "reference": "abc", "device": "cpu",
-}  # fmt: skip
+ALIKE = comparable.ALIKE | {"device": "cpu"}
 
 
 @pytest.fixture
@@ -118,7 +115,7 @@ def test_values_measured_in_different_ways_do_not_stand_beside_each_other(store,
     for run_id in "ab":
         begun(run_id)
     measured("a", "fid", 3.0)
-    measured("b", "fid", 2.5, **{column: None if column == "reference" else type(ALIKE[column])(7)})
+    measured("b", "fid", 2.5, **{column: comparable.OTHERWISE[column]})
 
     [line] = metrics(store).values()
 

@@ -69,7 +69,8 @@ def test_whatever_a_value_depends_on_beside_the_checkpoint_parts_what_is_ranked(
     measured = Evaluation(store=store, model=model, dataset=digits, config=CONFIG, sampler=SAMPLER, extractor=extractor)
 
     of_the_checkpoint = {"run_id", "checkpoint", "checkpoint_hash", "images_seen"}
-    assert set(measured.depends_on) - of_the_checkpoint == set(COMPARABLE_IN)
+    of_suites_alone = {"negative_prompt"}
+    assert set(measured.depends_on) - of_the_checkpoint == set(COMPARABLE_IN) - of_suites_alone
 
 
 def test_every_metric_has_a_row_with_what_it_depends_on(store, model, digits):

@@ -3,8 +3,10 @@ import pytest
 import torch
 
 import unlatent
+from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import checkpoints, runs
 from unlatent.platform.generation import draw_noise, generate, image_grid
+from unlatent.platform.orders import Generation, carry_out
 from unlatent.platform.pixel_values import to_bytes
 from unlatent.platform.prompts import class_index
 from unlatent.platform.training import Worker, train
@@ -31,6 +33,33 @@ def test_an_image_depends_on_its_own_class_and_seed_alone(model):
     alone = generate(model, labels[4:5], seeds[4:5], model.sampler)
 
     assert (together[4].int() - alone[0].int()).abs().max() <= 1
+
+
+@pytest.mark.parametrize("avoided", ["1", 1])
+def test_guidance_leads_away_from_a_negative_prompt_as_in_the_engine(model, avoided):
+    settings = SamplerConfig(steps=4, guidance=3.0)
+    for parameter in model.network.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)  # so short a run has hardly learnt to tell classes apart
+    order = Generation(prompt=3, avoided=1, seeds=[5, 6], settings=settings, sides=model.sides)
+
+    plain = model.generate(["3", "3"], [5, 6], settings)
+    away = model.generate(["3", "3"], [5, 6], settings, negative_prompt=avoided)
+
+    for image, by_engine, before in zip(away, carry_out(model, [order], 8), plain, strict=True):
+        assert np.abs(np.asarray(image).astype(int) - by_engine[0].numpy()).max() <= 1
+        assert np.abs(np.asarray(image).astype(int) - np.asarray(before)).max() > 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "avoided", "said"),
+    [
+        (SamplerConfig(steps=4), "1", "negative_prompt has no effect without guidance; guidance=2 would do"),
+        (SamplerConfig(steps=4, guidance=2.0), "blurry", "'blurry' is not one of the model's 10 classes"),
+    ],
+)
+def test_a_negative_prompt_that_would_change_nothing_is_refused(model, settings, avoided, said):
+    with pytest.raises(ValueError, match=said):
+        model.generate(["3"], [5], settings, negative_prompt=avoided)
 
 
 def test_raw_and_averaged_weights_differ(store, model):

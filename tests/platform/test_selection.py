@@ -106,10 +106,10 @@ def test_most_runs_decide_which_way_of_measuring_is_looked_at_and_not_most_rows(
 
 
 def test_a_config_says_in_advance_how_its_checkpoints_would_be_measured(make_config):
-    """All but what is only known from the data: its features and its reference."""
+    """All but what is only known from the data, its features and its reference, and what only suites have."""
     config = make_config("evaluation.samples=7", "evaluation.weights=raw", "sampler.steps=3", "sampler.guidance=1.5")
 
     measured = measured_as(config)
 
-    assert set(measured) == set(COMPARABLE_IN) - {"feature_extractor", "reference"}
+    assert set(measured) == set(COMPARABLE_IN) - {"feature_extractor", "reference", "negative_prompt"}
     assert (measured["samples"], measured["weights"], measured["steps"], measured["guidance"]) == (7, "raw", 3, 1.5)

@@ -170,7 +170,7 @@ def plain(value: Any) -> Any:
     return float(f"{value:.9g}") if isinstance(value, float) else value
 
 
-WAY = ("classifier:d", "r", "ema", "fp32", "ab2", 12, 1.0, 2.0, 0.1, 0.9)
+WAY = ("classifier:d", "r", "ema", "fp32", "ab2", 12, 1.0, 2.0, 0.1, 0.9, None)
 EXPECTED = {
     WAYS: [
         (*WAY, 100, 0, 1, 1),

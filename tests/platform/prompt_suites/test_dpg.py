@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from tests.suite_files import PROMPTS, RESULTS, SCORES, plan_of
+from tests.suite_files import PROMPTS, RESULTS, SCORES, WITH_THE_ONE, WITHOUT_ONE, plan_of
 from unlatent.platform.prompt_suites import dpg
 
 TEXT = RESULTS["dpg"].read_text()
@@ -33,8 +33,42 @@ def test_four_images_are_one_file_that_the_scorer_cuts_at_their_sides(store):
 def test_scores_are_those_that_the_scorer_says():
     scores = dpg.read_scores(RESULTS["dpg"], plan_of("dpg"))
 
-    assert next(iter(scores)) == "dpg"
-    assert scores == SCORES["dpg"]
+    assert next(iter(scores.values)) == "dpg"
+    assert scores.values == SCORES["dpg"] and scores.unjudged == []
+
+
+def test_the_one_prompt_that_the_scorer_fails_at_is_left_out_and_named():
+    scores = dpg.read_scores(WITHOUT_ONE, plan_of("dpg", names=WITH_THE_ONE))
+
+    assert scores.unjudged == ["partiprompts97"]
+    assert scores.values["dpg"] == pytest.approx(100 * (0.25 + 0.6875 + 2 / 3) / 3)
+    assert scores.values["dpg_relation_spatial"] == 100.0
+
+
+def test_a_scorer_that_does_not_fail_at_it_leaves_none_out(tmp_path):
+    path = tmp_path / "results.txt"
+    path.write_text(TEXT.replace("circle0", "partiprompts97"))
+
+    scores = dpg.read_scores(path, plan_of("dpg", names=["partiprompts97", "squares1", "star2"]))
+
+    assert scores.unjudged == [] and scores.values == SCORES["dpg"]
+
+
+@pytest.mark.parametrize(
+    ("names", "line", "said"),
+    [
+        (["another", *WITH_THE_ONE], "", "judges 3 of 4 prompts, and not another"),
+        (WITH_THE_ONE, "star2", "judges 2 of 3 prompts, and not star2"),
+        (["first", "circle0", "squares1", "star2"], "", "judges 3 of 4 prompts, and not first"),
+        (["partiprompts97"], "png", "judges 0 of 1 prompts, and not partiprompts97"),
+    ],
+)
+def test_any_other_prompt_that_was_not_judged_is_refused(tmp_path, names, line, said):
+    path = tmp_path / "results.txt"
+    path.write_text("\n".join(each for each in WITHOUT_ONE.read_text().splitlines() if not line or line not in each))
+
+    with pytest.raises(ValueError, match=said):
+        dpg.read_scores(path, plan_of("dpg", names=names))
 
 
 def test_the_files_of_several_processes_are_read_as_one(tmp_path):
@@ -42,7 +76,7 @@ def test_the_files_of_several_processes_are_read_as_one(tmp_path):
     path = tmp_path / "results.txt"
     path.write_text("".join(rest) + first)
 
-    assert dpg.read_scores(path, plan_of("dpg")) == SCORES["dpg"]
+    assert dpg.read_scores(path, plan_of("dpg")).values == SCORES["dpg"]
 
 
 @pytest.mark.parametrize(

@@ -18,17 +18,17 @@ class CutError(Exception):
     pass
 
 
-def drawing_of(suite: str, model, sampler: SamplerConfig | None = None, seed: int = 0) -> Drawing:
+def drawing_of(suite: str, model, sampler: SamplerConfig | None = None, seed: int = 0, **more) -> Drawing:
     """Of the recorded prompts."""
     prompts = SUITES[suite].read_prompts(PROMPTS[suite])
-    return Drawing(suite=suite, prompts=prompts, model=model, sampler=sampler or model.sampler, seed=seed)
+    return Drawing(suite=suite, prompts=prompts, model=model, sampler=sampler or model.sampler, seed=seed, **more)
 
 
 @pytest.fixture
 def drawn(model, tmp_path):
     """Draws a suite's recorded prompts into a folder, up to a number of prompts; its files by path."""
 
-    def draw_into(folder: str, suite: str, cut_at: int | None = None, seed: int = 0):
+    def draw_into(folder: str, suite: str, cut_at: int | None = None, seed: int = 0, **more):
         out = Store(tmp_path / folder)
 
         def on_prompts(done: int, total: int) -> None:
@@ -36,7 +36,7 @@ def drawn(model, tmp_path):
                 raise CutError
 
         with contextlib.suppress(CutError):
-            draw(drawing_of(suite, model, seed=seed), out, 16, on_prompts)
+            draw(drawing_of(suite, model, seed=seed, **more), out, 16, on_prompts)
         return {file.path: out.read_bytes(file.path) for file in out.walk()}
 
     return draw_into
@@ -84,6 +84,41 @@ def test_images_are_those_of_generate_by_the_seed_of_prompt_and_number(drawn, mo
 
     assert len(set(seeds)) == 4
     assert [files[f"00003/samples/000{number}.png"] for number in range(4)] == [to_png(to_image(x)) for x in images]
+
+
+def test_guidance_leads_away_from_a_negative_prompt_in_every_image(drawn, model):
+    plain, away = drawn("plain", "geneval"), drawn("away", "geneval", negative_prompt="a blur")
+
+    seeds = [noise_seed(0, "00003", number) for number in range(4)]
+    order = Generation(
+        prompt="a photo of a red vase", avoided="a blur", seeds=seeds, settings=model.sampler, sides=model.sides
+    )
+    samples = [f"00003/samples/000{number}.png" for number in range(4)]
+    assert [away[path] for path in samples] == [to_png(to_image(image)) for image in carry_out(model, [order], 8)]
+    assert all(plain[path] != away[path] for path in plain if "samples" in path)
+
+
+def test_what_was_cut_off_does_not_go_on_with_another_negative_prompt(drawn):
+    whole = drawn("whole", "dpg", negative_prompt="a blur")
+    drawn("cut", "dpg", cut_at=2, negative_prompt="a blur")
+
+    for another in ("noise", None):
+        said = f"cut was prepared with negative_prompt=a blur, not {another}; another folder would do"
+        with pytest.raises(ValueError, match=said):
+            drawn("cut", "dpg", negative_prompt=another)
+    assert drawn("cut", "dpg", negative_prompt="a blur") == whole
+
+
+@pytest.mark.parametrize(
+    ("guidance", "avoided", "said"),
+    [
+        (1, "a blur", "^negative_prompt has no effect without guidance; guidance=2 would do$"),
+        (2, "blur " * 25, r"^negative_prompt, 'blur blur .*: a text of 25 tokens is longer than the 24 that"),
+    ],
+)
+def test_a_negative_prompt_that_could_not_work_is_refused(model, guidance, avoided, said):
+    with pytest.raises(ValueError, match=said):
+        drawing_of("dpg", model, SamplerConfig(steps=2, guidance=guidance, guidance_low=0), negative_prompt=avoided)
 
 
 def test_no_image_comes_twice_and_another_seed_has_others(drawn):

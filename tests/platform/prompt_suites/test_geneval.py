@@ -37,8 +37,8 @@ def test_a_prompt_s_folder_is_what_the_scorer_reads(store):
 def test_scores_are_those_of_the_suite_s_own_summary():
     scores = geneval.read_scores(RESULTS["geneval"], plan_of("geneval"))
 
-    assert next(iter(scores)) == "geneval"
-    assert scores == pytest.approx(SCORES["geneval"], abs=1e-5)
+    assert next(iter(scores.values)) == "geneval"
+    assert scores.values == pytest.approx(SCORES["geneval"], abs=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_results_of_another_system_name_their_files_with_backslashes(tmp_path):
         "\n".join(changed(line, filename=json.loads(line)["filename"].replace("/", "\\")) for line in LINES)
     )
 
-    assert geneval.read_scores(path, plan_of("geneval"))["geneval_counting"] == 0.125
+    assert geneval.read_scores(path, plan_of("geneval")).values["geneval_counting"] == 0.125
 
 
 @pytest.mark.parametrize("content", [None, b"\xff\xfe"])

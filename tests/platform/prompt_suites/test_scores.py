@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 
-from tests.suite_files import RESULTS, SCORES, plan_of
+from tests.suite_files import RESULTS, SCORES, WITH_THE_ONE, WITHOUT_ONE, plan_of
 from unlatent.platform import shard_folder, tables
 from unlatent.platform.prompt_suites import SUITES, record
 from unlatent.platform.ranking import rank
@@ -42,7 +42,7 @@ def test_every_score_is_a_row_with_all_that_it_depends_on(store, scored, suite):
 
 
 def test_the_same_results_again_add_nothing(store, scored):
-    first, again = scored("geneval"), scored("geneval")
+    (first, _), (again, _) = scored("geneval"), scored("geneval")
     tables.compact(store, "evaluations")
     scored("dpg")
     tables.compact(store, "evaluations")
@@ -50,6 +50,34 @@ def test_the_same_results_again_add_nothing(store, scored):
 
     assert [row["value"] for row in again] == [row["value"] for row in first]
     assert tables.read(store, "evaluations")["metric"].value_counts().max() == 1
+
+
+def test_rows_say_which_prompt_their_scorer_left_out_and_are_ranked_with_no_others(store, scored):
+    rows, unjudged = scored("dpg", results=WITHOUT_ONE, names=WITH_THE_ONE)
+    again, _ = scored("dpg", results=WITHOUT_ONE, names=WITH_THE_ONE)
+
+    assert unjudged == ["partiprompts97"] and len(again) == len(rows) == len(tables.read(store, "evaluations"))
+    assert {row["samples"] for row in rows} == {12}
+    assert all(row["reference"].endswith(":16px without partiprompts97") for row in rows)
+    scored("dpg", run_id="other", checkpoint="checkpoints/other/000000000256", checkpoint_hash="o")
+    with pytest.raises(
+        ValueError, match=r"they differ in reference: dpg:\w+:16px, dpg:\w+:16px without partiprompts97"
+    ):
+        rank(store, "evaluations", "dpg")
+
+
+def test_a_folder_from_before_there_were_negative_prompts_is_read_as_one_without(store, scored, tmp_path):
+    rows, _ = scored("dpg")
+    folder = Store(tmp_path / "images")
+    earlier = asdict(plan_of("dpg"))
+    del earlier["negative_prompt"]
+    folder.write_bytes(shard_folder.PLAN, json.dumps(earlier).encode())
+
+    again, _ = record(store, folder, RESULTS["dpg"], None)
+
+    assert [row["evaluation_id"] for row in again] == [row["evaluation_id"] for row in rows]
+    assert {row["negative_prompt"] for row in again} == {None}
+    assert len(tables.read(store, "evaluations")) == len(rows)
 
 
 def test_other_scores_of_the_same_images_are_another_judge_s(store, scored, tmp_path):
@@ -70,6 +98,7 @@ def test_other_scores_of_the_same_images_are_another_judge_s(store, scored, tmp_
     [
         ({"seed": 1}, "seed: 0, 1"),
         ({"guidance": 3.0}, "guidance: 2.0, 3.0"),
+        ({"negative_prompt": "a blur"}, "negative_prompt: a blur, none; "),
         ({"steps": 9}, "steps: 2, 9"),
         ({"weights": "raw"}, "weights: ema, raw"),
         ({"image_size": 32}, r"reference: geneval:\w+:16px, geneval:\w+:32px"),

@@ -228,6 +228,7 @@ BAD_FIELDS = [
     ({"steps": 10**400}, 400, "steps", "limit of 1000"),
     ({"size": "256x256"}, 400, "size", "8x8"),
     ({"input_fidelity": "high"}, 422, "input_fidelity", "not supported"),
+    ({"negative_prompt": "1"}, 422, "negative_prompt", "not supported"),
     ({"stream": "perhaps"}, 422, "stream", "boolean"),
 ]
 

@@ -39,6 +39,12 @@ REFUSED = [  # what is sent beside prompt="3", status, param, and what the messa
     ({"steps": 10**9, "negative_prompt": "1"}, 400, "steps", "limit of 1000"),
     ({"negative_prompt": "cat"}, 400, "negative_prompt", "10 classes"),
     ({"negative_prompt": "1", "guidance": 1}, 400, "negative_prompt", "no effect without guidance"),
+    (
+        {"negative_prompt": "1", "guidance": 2, "guidance_interval": [0.4, 0.4]},
+        400,
+        "negative_prompt",
+        "a wider guidance interval, or more steps, would do",
+    ),
     ({"guidance": -0.5}, 422, "guidance", "greater than or equal to 0"),
     ({"guidance": 101}, 422, "guidance", "less than or equal to 100"),
     ({"guidance_interval": [0.9, 0.1]}, 422, "guidance_interval", "0 <= low <= high <= 1"),
