@@ -43,6 +43,7 @@ def vae_tax(
     from unlatent.platform.store import Store
     from unlatent.platform.vae_tax import Subject, find_images, left_out, measure, write_report
 
+    Store(out).require_folder("--out")
     autoencoder = open_autoencoder(vae, local_device(), download)
     autoencoder.require_size(image_size)
     extractor, inception_missing = find_inception(inception_file, download)

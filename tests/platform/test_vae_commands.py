@@ -128,6 +128,7 @@ def test_inceptions_weights_can_be_named(vae_tax, vae, photos, tmp_path, monkeyp
         (["--image-size", "256"], "none of 9 can be used: 8 smaller than 256 pixels on a side"),
         (["--images", "nowhere"], "nowhere is not a folder"),
         (["--vae", "nowhere/at/all"], "vae=nowhere/at/all is no folder"),
+        (["--out", __file__], f"--out={__file__} cannot be a folder: {__file__} is none"),
         (["--inception-file", "no.pt"], "--inception-file=no.pt cannot be read: No such file or directory"),
     ],
 )
