@@ -38,7 +38,7 @@ DETAIL_CAPTION = (
     "Energy of the error as a share of the image's own, by how many pixels a cycle from light to dark and back is "
     "long: coarse structure on the left, the finest detail on the right. At 100 % nothing of the image's own is left."
 )
-BEYOND_CAPTION = f" What is above {MOST_SHOWN:.0%} lies outside the picture, and is in the table."
+BEYOND_CAPTION = f" What is above {100 * MOST_SHOWN:.0f} % lies outside the picture, and is in the table."
 
 
 def text_picture(findings: Findings) -> Picture:

@@ -357,6 +357,12 @@ def test_images_of_one_grey_have_no_detail_to_lose(tmp_path):
     assert verdicts(findings) and detail_grid(findings).cells
 
 
+def test_a_curve_that_leaves_the_picture_is_said_to(found, folder):
+    [(_, blur), (_, coarser)] = (pictures(each)[1] for each in (found["blur"], few(folder, 2, coarse)))
+
+    assert "outside the picture" not in blur and "What is above 250 % lies outside the picture" in coarser
+
+
 def test_letters_guessed_from_noise_are_about_one_in_26(images):
     generator = torch.Generator().manual_seed(1)
     noise = find(
