@@ -45,6 +45,7 @@ def edits(
     from unlatent.platform.scenes import read_pairs
     from unlatent.platform.store import Store
 
+    Store(out).require_folder("--out")
     overrides = [text for text in named if "=" in text]
     config = compose_config(overrides)
     store = Store(config.store)

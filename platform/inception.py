@@ -1,12 +1,13 @@
 """The Inception network that published FIDs rest on, from a file that is checked before it is run.
 
-The file is TorchScript, that is, code. It is looked for under the name that the config gives, else in a cache folder,
-and downloaded only where the config allows it.
+The file is TorchScript, that is, code. It is looked for under the name that a setting gives, else in a cache folder,
+and downloaded only where a setting allows it.
 """
 
 import hashlib
 import tempfile
 import urllib.request
+from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
@@ -24,6 +25,19 @@ INPUT_SIZE = 299
 TIMEOUT_S = 60
 
 
+class NotAtHandError(ValueError):
+    """The file is not there, and was not to be downloaded or could not be."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """What asks for the file, and how its settings are written there: for what errors say."""
+
+    needed_by: str = "evaluation.extractor=inception"
+    file: str = "evaluation.inception_file"
+    download: str = "evaluation.download=true"
+
+
 class Inception(nn.Module):
     """clean-fid's features of uint8 images of any size."""
 
@@ -35,9 +49,9 @@ class Inception(nn.Module):
         return self.network(resize(images.expand(-1, 3, -1, -1), INPUT_SIZE)), None
 
 
-def open_inception(file: str | None, download: bool) -> Extractor:
-    """Raises ValueError saying which file to put where, or that the one there is not the right one."""
-    content = read_file(file) if file else read_cache(download)
+def open_inception(file: str | None, download: bool, words: Words = Words()) -> Extractor:
+    """Raises NotAtHandError saying which file to put where, or ValueError that the one there is not the right one."""
+    content = read_file(file, words) if file else read_cache(download, words)
     declare_missing_operators()
     from cleanfid.inception_torchscript import InceptionV3W
 
@@ -47,37 +61,40 @@ def open_inception(file: str | None, download: bool) -> Extractor:
     return Extractor(name="inception", hash=SHA256, accuracy=None, network=Inception(network))
 
 
-def read_file(file: str) -> bytes:
+def read_file(file: str, words: Words) -> bytes:
     try:
         return verified(Path(file).expanduser().read_bytes(), file)
     except OSError as error:
-        raise ValueError(f"evaluation.inception_file={file} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{words.file}={file} cannot be read: {error.strerror}") from None
 
 
-def read_cache(download: bool) -> bytes:
+def read_cache(download: bool, words: Words) -> bytes:
     cache = Store(CACHE)
     if not cache.exists(NAME) and not download:
-        raise ValueError(
-            f"evaluation.extractor=inception needs {NAME}: put it at {cache.uri(NAME)}, name it by "
-            f"evaluation.inception_file, or let evaluation.download=true fetch it from {URL}"
+        raise NotAtHandError(
+            f"{words.needed_by} needs {NAME}: put it at {cache.uri(NAME)}, name it by {words.file}, or let "
+            f"{words.download} fetch it from {URL}"
         )
     if not cache.exists(NAME):
         with cache.lock(f".{NAME}.lock"):  # of several processes one downloads, the others wait for it
             if not cache.exists(NAME):
-                cache.write_bytes(NAME, verified(fetch(), URL))
+                cache.write_bytes(NAME, verified(fetch(words), URL))
     return verified(cache.read_bytes(NAME), cache.uri(NAME))
 
 
-def fetch() -> bytes:
+def fetch(words: Words) -> bytes:
     try:
         with urllib.request.urlopen(URL, timeout=TIMEOUT_S) as response:
             return response.read()
     except (OSError, HTTPException) as error:
-        raise ValueError(f"{URL} cannot be downloaded ({error}); put the file at {Store(CACHE).uri(NAME)}") from None
+        place = Store(CACHE).uri(NAME)
+        raise NotAtHandError(
+            f"{URL} cannot be downloaded ({error}); put the file at {place}, or name it by {words.file}"
+        ) from None
 
 
 def verified(content: bytes, origin: str) -> bytes:
     found = hashlib.sha256(content).hexdigest()
     if found != SHA256:
-        raise ValueError(f"{origin} is not {NAME}: its sha256 is {found}, not {SHA256}")
+        raise ValueError(f"{origin} is not {NAME}: its sha256 is {found}, not {SHA256}; the one at {URL} would do")
     return content

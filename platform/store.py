@@ -10,7 +10,9 @@ import contextlib
 import errno
 import fcntl
 import functools
+import os
 import shutil
+import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -94,6 +96,21 @@ class Store:
     def kind(self, path: str) -> fs.FileType:
         inside = self.inside(path)
         return self.outlast(lambda: self.files.get_file_info(inside)).type
+
+    def require_folder(self, named: str) -> None:
+        """Raises ValueError where the root is no folder that can be written into, and cannot become one.
+
+        Tried on the nearest folder that is there, in which nothing stays. `named` is what a user calls the root.
+        """
+        if not self.is_local:
+            return
+        nearest = next(path for path in Path(self.root, "_").parents if os.path.lexists(path))
+        if not nearest.is_dir():
+            raise ValueError(f"{named}={self.root} cannot be a folder: {nearest} is none; name another")
+        try:
+            tempfile.TemporaryFile(dir=nearest).close()
+        except OSError as error:
+            raise ValueError(f"{named}={self.root}: {nearest} cannot be written to: {error.strerror}") from None
 
     def list(self, folder: str) -> list[str]:
         """Names in a folder, sorted, without what is still being written; none for a missing folder."""

@@ -30,6 +30,9 @@ def vae_tax(
     download: Annotated[
         bool, typer.Option("--download", help="Fetch what is missing: the autoencoder, Inception's weights for rFID")
     ] = False,
+    inception_file: Annotated[
+        str | None, typer.Option(help="Inception's weights for rFID; those in the cache folder unless given")
+    ] = None,
 ) -> None:
     """Measure what encode → decode alone of an autoencoder loses: PSNR, SSIM, rFID, text by its size, detail.
 
@@ -40,13 +43,16 @@ def vae_tax(
     from unlatent.platform.store import Store
     from unlatent.platform.vae_tax import Subject, find_images, left_out, measure, write_report
 
+    Store(out).require_folder("--out")
     autoencoder = open_autoencoder(vae, local_device(), download)
     autoencoder.require_size(image_size)
+    extractor, inception_missing = find_inception(inception_file, download)
     with display.counting("images") as on_images:
         chosen = find_images(Store(images), image_size, limit, seed, on_images)
     if without := left_out(chosen):
         display.say(f"left out: {without}")
-    extractor, inception_missing = find_inception(download)
+    if inception_missing:
+        display.say(f"rFID is left out: {inception_missing}")
     with display.counting("images") as on_images:
         measured = measure(chosen, autoencoder.reconstruct, extractor, autoencoder.device, on_images)
     subject = Subject(images=chosen, autoencoder=autoencoder, measured=measured, inception_missing=inception_missing)
@@ -79,16 +85,15 @@ def train_autoencoder(overrides: Overrides = None) -> None:
     display.say(f"next: unlatent vae-tax --images DIR --vae {address}")
 
 
-def find_inception(download: bool) -> "tuple[Extractor | None, str]":
-    """Inception, or why there is none and what would do."""
-    from unlatent.platform import inception
-    from unlatent.platform.store import Store
+def find_inception(file: str | None, download: bool) -> "tuple[Extractor | None, str]":
+    """Inception, or why there is none and what would do.
 
+    Raises ValueError for a file that cannot be read or is not the right one.
+    """
+    from unlatent.platform import inception
+
+    words = inception.Words(needed_by="Inception", file="--inception-file", download="--download")
     try:
-        return inception.open_inception(None, download), ""
-    except ValueError:
-        place = Store(inception.CACHE).uri(inception.NAME)
-        return None, (
-            f"the weights of its Inception network are not at hand; the file {inception.URL} at {place} would do, or "
-            "--download, which fetches it"
-        )
+        return inception.open_inception(file, download, words), ""
+    except inception.NotAtHandError as error:
+        return None, str(error)

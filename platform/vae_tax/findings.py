@@ -1,5 +1,6 @@
 """What was measured, as numbers with intervals over images."""
 
+import math
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from typing import Any
@@ -7,14 +8,16 @@ from typing import Any
 import numpy as np
 
 from unlatent.platform.fidelity import peak_signal_to_noise
-from unlatent.platform.intervals import Interval, mean, proportion, ratio
+from unlatent.platform.intervals import NORMAL, Interval, mean, proportion, ratio
 from unlatent.platform.metrics import frechet_distance
 from unlatent.platform.vae_tax.frequencies import band_edges
-from unlatent.platform.vae_tax.measuring import Measured
+from unlatent.platform.vae_tax.measuring import Measured, Values
 from unlatent.platform.vae_tax.signs import fitting_sizes
 
 READABLE = 0.8  # share of letters that must be read through pixels, for what an autoencoder does to them to be told
-KEPT = 0.95  # of what is read through pixels, from which on text counts as kept
+KEPT = 0.95  # of the letters read through pixels, still read; from there on text counts as kept
+SURE_LETTERS = math.ceil(NORMAL**2 * KEPT / (1 - KEPT))  # where all of them are still read, Wilson's interval is above
+LOST = 0.1  # of letters, that may at most be read beyond those guessed, for text to count as lost
 
 
 @dataclass(frozen=True)
@@ -40,22 +43,42 @@ class Band:
 
 @dataclass(frozen=True)
 class TextSize:
-    """Letters read right, of those drawn at one size."""
+    """Letters read right, of those drawn at one size.
+
+    What the autoencoder does is told letter by letter: of those read through pixels, the share that is still read. So
+    none that the reader misses in any case counts as a loss, and an identity has none. Nearly all may be right, for
+    which Wilson's score interval holds (Brown, Cai and DasGupta 2001, Statistical Science 16, 101-133); and letters of
+    one image go together, so the bootstrap over images widens it. Where no letter is lost it cannot, as nothing shows
+    how much they do.
+    """
 
     letter_pixels: int  # height of a capital
     letters: int
-    pixels: Interval  # read from the images themselves
+    readable: int  # of these, read from the images themselves
+    pixels: Interval  # the same as a share
     autoencoder: Interval
-    chance: Interval  # read from the autoencoder's images where no text was
+    still: Interval  # of those readable, read through the autoencoder too
+    chance: Interval  # of all, read from the autoencoder's images where no text was
+
+    @property
+    def still_read(self) -> int:
+        return round(self.still.value * self.readable)
 
     @property
     def state(self) -> str:
-        """kept, damaged or lost; unknown where it cannot be told."""
-        if not self.autoencoder.is_known or self.pixels.value < READABLE:
+        """kept, lost, or damaged, which is neither, each where intervals leave nothing else.
+
+        Else unknown, for there are too few letters, or unreadable, for the reader fails on the images themselves.
+        """
+        if self.pixels.value < READABLE:
+            return "unreadable"
+        if not self.still.is_known:
             return "unknown"
-        if self.autoencoder.low >= KEPT * self.pixels.value:
+        if self.still.low >= KEPT:
             return "kept"
-        return "lost" if self.autoencoder.low <= self.chance.high else "damaged"
+        if self.still.high >= KEPT:
+            return "unknown"
+        return "lost" if self.autoencoder.high - self.chance.low <= LOST else "damaged"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +136,20 @@ def bands_of(measured: Measured, image_size: int, seed: int) -> list[Band]:
 
 
 def texts_of(measured: Measured, image_size: int, seed: int) -> list[TextSize]:
-    ways = (measured.read_through_pixels, measured.read_through_autoencoder, measured.read_by_chance)
+    drawn, readable = measured.letters, measured.read_through_pixels
+
+    def share(right: Values, of: Values, place: int) -> Interval:  # (N, T), (N, T)
+        return proportion(right[:, place], of[:, place], seed)
+
     return [
         TextSize(
-            size,
-            int(measured.letters[:, place].sum()),
-            *(proportion(right[:, place], measured.letters[:, place], seed) for right in ways),
+            letter_pixels=size,
+            letters=int(drawn[:, place].sum()),
+            readable=int(readable[:, place].sum()),
+            pixels=share(readable, drawn, place),
+            autoencoder=share(measured.read_through_autoencoder, drawn, place),
+            still=share(measured.read_through_both, readable, place),
+            chance=share(measured.read_by_chance, drawn, place),
         )
         for place, size in enumerate(fitting_sizes(image_size))
     ]

@@ -1,11 +1,12 @@
 """Tables of the report: pixels and autoencoder beside each other."""
 
+import math
 from typing import Any
 
 from unlatent.platform.report.grid import Column, Grid
 from unlatent.platform.report.wording import between, count, number, percent, share
-from unlatent.platform.vae_tax.findings import Findings, TextSize
-from unlatent.platform.vae_tax.verdict import HALF
+from unlatent.platform.vae_tax.findings import Findings
+from unlatent.platform.vae_tax.verdict import outcome
 
 PUBLISHED = (  # TokBench, arXiv 2505.18142: OCR accuracy on small text in per cent, images of 256 and of 1024 pixels
     ("The images themselves", 86.05, 95.15),
@@ -17,8 +18,9 @@ PUBLISHED = (  # TokBench, arXiv 2505.18142: OCR accuracy on small text in per c
 
 
 def fidelity_grid(findings: Findings) -> Grid:
+    psnr = "infinite" if math.isinf(findings.psnr.value) else between(findings.psnr)
     rows = [
-        row("PSNR", "infinite", between(findings.psnr), "dB; higher is better"),
+        row("PSNR", "infinite", psnr, "dB; higher is better"),
         row("SSIM", "1", between(findings.ssim), "likeness of structure; 1 is the same"),
         row("MSE", "0", between(findings.mse), "mean squared error of values from 0 to 1"),
     ]
@@ -42,17 +44,12 @@ def text_grid(findings: Findings) -> Grid:
         Column("Capital", lambda row: count(row["text"].letter_pixels), note="px high"),
         Column("Autoencoder", lambda row: percent(row["text"].autoencoder), note="read right"),
         Column("Pixels", lambda row: percent(row["text"].pixels), note="read right"),
+        Column("Still read", lambda row: percent(row["text"].still), note="of those"),
         Column("Guessed", lambda row: share(row["text"].chance.value), note="where no text was"),
         Column("Letters", lambda row: count(row["text"].letters), note="drawn"),
         Column("So it is", lambda row: outcome(row["text"]), "text"),
     ]
     return Grid(columns, [{"text": text} for text in findings.texts])
-
-
-def outcome(text: TextSize) -> str:
-    if text.state == "damaged":
-        return "lost in part" if text.autoencoder.value >= HALF else "mostly lost"
-    return "cannot be told" if text.state == "unknown" else text.state
 
 
 def detail_grid(findings: Findings) -> Grid:

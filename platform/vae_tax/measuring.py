@@ -38,6 +38,7 @@ class Measured:
     letters: Values  # (N, T) drawn at each of `signs.fitting_sizes`
     read_through_pixels: Values  # (N, T) of these, read right
     read_through_autoencoder: Values  # (N, T)
+    read_through_both: Values  # (N, T) letters that are read right either way
     read_by_chance: Values  # (N, T) in the same places of the autoencoder's images without text
     features_before: NDArray[np.float32]  # (N, D) Inception's; D is 0 where it is not at hand
     features_after: NDArray[np.float32]  # (N, D)
@@ -82,6 +83,7 @@ def measure_some(
     after = reconstruct(before)  # (n, 3, S, S)
     signed, signs = with_signs(before, seed, first)
     signed_after = reconstruct(signed)
+    right_before, right_after = letters_right(signed, signs), letters_right(signed_after, signs)  # (n, T, 8)
     energy_before, energy_after, energy_of_error = energies(before, after)
     worst_places, worst_errors = worst_squares(before, after)
     return Measured(
@@ -93,9 +95,14 @@ def measure_some(
         worst_places=worst_places,
         worst_errors=worst_errors,
         letters=letters_drawn(signs),
-        read_through_pixels=letters_right(signed, signs),
-        read_through_autoencoder=letters_right(signed_after, signs),
-        read_by_chance=letters_right(after, signs),
+        read_through_pixels=counted(right_before),
+        read_through_autoencoder=counted(right_after),
+        read_through_both=counted(right_before & right_after),
+        read_by_chance=counted(letters_right(after, signs)),
         features_before=features(before),
         features_after=features(after),
     )
+
+
+def counted(right: NDArray[np.bool_]) -> Values:  # (n, T, 8) -> (n, T)
+    return right.sum(axis=2, dtype=np.float64)

@@ -81,7 +81,7 @@ def measured_line(subject: Subject) -> str:
     return (
         f"{plural(len(images), 'image')} at {images.image_size}×{images.image_size} from {images.root.root} "
         f"(hash {images.hash[:16]}), seed {images.seed}; {autoencoder.name}, weights {autoencoder.sha256[:16]}; "
-        "95 % bootstrap intervals over images."
+        "95 % intervals over images."
     )
 
 

@@ -25,7 +25,8 @@ def pictures(findings: Findings) -> list[tuple[Picture, str]]:
     if len(findings.texts) > 1:
         found.append((text_picture(findings), TEXT_CAPTION))
     if sum(not band.is_empty for band in findings.bands) > 1:
-        found.append((detail_picture(findings), DETAIL_CAPTION))
+        beyond = any(band.lost.value > MOST_SHOWN for band in findings.bands)
+        found.append((detail_picture(findings), DETAIL_CAPTION + BEYOND_CAPTION * beyond))
     return found
 
 
@@ -37,6 +38,7 @@ DETAIL_CAPTION = (
     "Energy of the error as a share of the image's own, by how many pixels a cycle from light to dark and back is "
     "long: coarse structure on the left, the finest detail on the right. At 100 % nothing of the image's own is left."
 )
+BEYOND_CAPTION = f" What is above {100 * MOST_SHOWN:.0f} % lies outside the picture, and is in the table."
 
 
 def text_picture(findings: Findings) -> Picture:

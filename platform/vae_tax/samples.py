@@ -31,18 +31,20 @@ class Comparison:
 
 
 def worst_crops(images: ImageSet, measured: Measured, reconstruct: Reconstruct) -> list[Comparison]:
-    """The squares with the largest error of all, one of an image at most."""
+    """The squares with the largest error of all, one of an image at most; none where nothing differs."""
     return crops_of(images, measured, reconstruct, worst_of(measured))
 
 
 def worst_of(measured: Measured) -> list[int]:
-    return np.argsort(-measured.worst_errors, kind="stable")[:WORST].tolist()
+    order = np.argsort(-measured.worst_errors, kind="stable")
+    return order[measured.worst_errors[order] > 0][:WORST].tolist()
 
 
 def usual_crops(images: ImageSet, measured: Measured, reconstruct: Reconstruct) -> list[Comparison]:
     """The worst squares of images whose own error is in the middle of all, but for the worst of all."""
     order = middle(measured.errors, len(measured))
-    chosen = [number_of for number_of in order if number_of not in worst_of(measured)]
+    worst = worst_of(measured)
+    chosen = [number_of for number_of in order if number_of not in worst and measured.worst_errors[number_of] > 0]
     return crops_of(images, measured, reconstruct, chosen[:USUAL])
 
 

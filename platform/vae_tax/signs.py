@@ -107,11 +107,12 @@ def letters_drawn(signs: list[list[Sign]]) -> NDArray[np.float64]:  # (N, sizes)
     return np.array([[len(sign.line.text) for sign in some] for some in signs], np.float64)
 
 
-def letters_right(images: Tensor, signs: list[list[Sign]]) -> NDArray[np.float64]:  # uint8 (N, 3, S, S) -> (N, sizes)
-    """How many letters are read right where they were drawn, or would have been."""
+def letters_right(images: Tensor, signs: list[list[Sign]]) -> NDArray[np.bool_]:  # uint8 (N, 3, S, S) -> (N, sizes, 8)
+    """Which letters are read right where they were drawn, or would have been; none where a line has no more of them."""
     return np.array([[right(image, sign) for sign in some] for image, some in zip(images.numpy(), signs, strict=True)])
 
 
-def right(image: NDArray[np.uint8], sign: Sign) -> float:  # (3, S, S)
+def right(image: NDArray[np.uint8], sign: Sign) -> NDArray[np.bool_]:  # (3, S, S) -> (8,)
     reading = read(image, sign.line, sign.ink, sign.paper)
-    return float(round(reading.share * len(reading.text)))
+    found = [written == read_as for written, read_as in zip(reading.text, reading.read_as, strict=True)]
+    return np.pad(found, (0, MOST_LETTERS - len(found)))

@@ -1,22 +1,33 @@
 """The answer in plain words: what is kept, what is lost, and how far that may be believed."""
 
 import math
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import groupby
 
 from unlatent.platform.report.wording import count, listed, number, percent, plural, share
-from unlatent.platform.vae_tax.findings import Band, Findings, TextSize
+from unlatent.platform.vae_tax.findings import SURE_LETTERS, Band, Findings, TextSize
 
 FEW_IMAGES = 30  # below, bootstrap intervals are too narrow themselves
 ENOUGH_IMAGES = 100
 FEW_LETTERS = 200  # at one size
 FID_IMAGES = 10_000  # below, FIDs of other numbers of images are not to be compared with
 LITTLE, HALF = 0.1, 0.5  # of a band's energy, or of a size's letters
+CLAIMS = {  # outcome -> what is said of such capitals
+    "kept": "stay readable",
+    "lost in part": "are lost in part",
+    "mostly lost": "are mostly lost",
+    "lost": "can be read no more",
+    "too few to tell": "are too few to tell",
+}
 
 
 def headline(findings: Findings) -> str:
     """What encode → decode alone leaves of the images."""
     if findings.unchanged == findings.images:
-        return "This autoencoder gives every image back bit for bit: it loses nothing here."
+        lost = [text for text in findings.texts if text.autoencoder.value != text.pixels.value]
+        left = f"but of text drawn on them, {in_short(findings.texts)}" if lost else "it loses nothing here"
+        return f"This autoencoder gives every image back bit for bit: {left}."
     psnr, ssim = number(findings.psnr.value), number(findings.ssim.value)
     few = f"By {plural(findings.images, 'image')}, too few for a claim: e" if findings.images < FEW_IMAGES else "E"
     left = f"{few}ncode and decode alone leave {psnr} dB PSNR and {ssim} SSIM"
@@ -24,21 +35,24 @@ def headline(findings: Findings) -> str:
 
 
 def in_short(texts: Sequence[TextSize]) -> str:
-    """What becomes of text, as the end of a sentence."""
-    kept, lost = kept_upwards(texts), [text for text in texts if text.state == "lost"]
-    told = [text for text in texts if text.state != "unknown"]
-    if not told:
-        return "of text these images can tell nothing"
-    if len(kept) == len(told):
-        return "text of every size tried stays readable"
-    if len(lost) == len(told):
-        return "no text of any size tried can be read any more"
-    gone = f"{pixels(lost[-1])} and less" if lost and lost == told[: len(lost)] else ""
-    if kept:
-        stays = f"text with capitals {pixels(kept[0])} high and more stays readable"
-        return f"{stays}, {gone} does not" if gone else stays
-    stays = "text of no size tried stays as readable as it was"
-    return f"{stays}, {gone} cannot be read at all" if gone else stays
+    """What becomes of text, as the end of a sentence. It claims nothing of a size but what is told of that size."""
+    found = by_outcome(texts)
+    said = [f"of {sizes(found[outcome], texts)} {claim}" for outcome, claim in CLAIMS.items() if found[outcome]]
+    return f"capitals {', those '.join(said)}" if said else "of text these images can tell nothing"
+
+
+def outcome(text: TextSize) -> str:
+    """The state of a size in words."""
+    if text.state == "damaged":
+        return "mostly lost" if text.still.high < HALF else "lost in part"
+    return {"unknown": "too few to tell", "unreadable": "cannot be told"}.get(text.state, text.state)
+
+
+def by_outcome(texts: Sequence[TextSize]) -> defaultdict[str, list[TextSize]]:
+    found = defaultdict(list)
+    for text in texts:
+        found[outcome(text)].append(text)
+    return found
 
 
 def verdicts(findings: Findings) -> list[str]:
@@ -47,35 +61,34 @@ def verdicts(findings: Findings) -> list[str]:
 
 
 def on_text(texts: Sequence[TextSize]) -> list[str]:
-    said, kept = [], kept_upwards(texts)
-    if kept:
-        first = kept[0]
+    said, found = [], by_outcome(texts)
+    if kept := found["kept"]:
         said.append(
-            f"Capitals {pixels(first)} high and more are kept: at {pixels(first)}, {percent(first.autoencoder)} of "
-            f"letters are read right, {share(first.pixels.value)} through pixels."
+            f"Kept: capitals of {sizes(kept, texts)}. At {pixels(kept[0])}, {percent(kept[0].still)} of the letters "
+            "that are read through pixels are still read."
         )
-    damaged = [text for text in texts if text.state == "damaged" or (text.state == "kept" and text not in kept)]
-    if damaged:
-        each = listed([f"{pixels(text)} {percent(text.autoencoder)}" for text in damaged])
-        said.append(f"Lost in part: of letters at {each} are still read right.")
-    lost = [text for text in texts if text.state == "lost"]
-    if lost:
-        each = listed([f"{pixels(text)} {percent(text.autoencoder)}" for text in lost])
-        said.append(f"Not told apart from lost: {each}; where no text was, {percent(lost[-1].chance)} are guessed.")
-    unknown = [pixels(text) for text in texts if text.state == "unknown" and text.autoencoder.is_known]
-    if unknown:
-        said.append(f"At {listed(unknown)} the reader fails on the images themselves, so nothing follows.")
+    for name in ("lost in part", "mostly lost"):
+        if damaged := found[name]:
+            each = listed([f"{percent(text.still)} at {pixels(text)}" for text in damaged])
+            said.append(f"{name.capitalize()}: of the letters that are read through pixels, {each} are still read.")
+    if lost := found["lost"]:
+        each, guessed = listed([f"{percent(text.autoencoder)} at {pixels(text)}" for text in lost]), lost[-1].chance
+        said.append(f"Lost: of letters, {each} are read right; where no text was, {percent(guessed)} are guessed.")
+    if unknown := found["too few to tell"]:
+        said.append(on_too_few(unknown, texts))
+    if unreadable := found["cannot be told"]:
+        said.append(f"At {sizes(unreadable, texts)} the reader fails on the images themselves, so nothing follows.")
     return said
 
 
-def kept_upwards(texts: Sequence[TextSize]) -> list[TextSize]:
-    """The sizes from which on text of every larger one is kept too."""
-    found: list[TextSize] = []
-    for text in reversed(texts):
-        if text.state != "kept":
-            break
-        found.insert(0, text)
-    return found
+def on_too_few(unknown: Sequence[TextSize], texts: Sequence[TextSize]) -> str:
+    """What was seen all the same, and how many images would do for one that loses nothing."""
+    readable, still = sum(text.readable for text in unknown), sum(text.still_read for text in unknown)
+    seen = f"of {readable:,} that are read through pixels, {still:,} are still read"
+    images = unknown[0].still.images
+    needed = math.ceil(images * max(SURE_LETTERS / text.readable for text in unknown))
+    would_do = f"; where all are, about {needed:,} images would do" if needed > images else ""
+    return f"Too few letters to tell of {sizes(unknown, texts)}: {seen}{would_do}."
 
 
 def on_detail(bands: Sequence[Band]) -> list[str]:
@@ -87,6 +100,8 @@ def on_detail(bands: Sequence[Band]) -> list[str]:
     gone = next((place for place, band in enumerate(reversed(known)) if band.lost.low < HALF), len(known))
     if kept == len(known):
         most = max(known, key=lambda band: band.lost.value)
+        if not most.lost.value:
+            return ["No band of detail loses anything."]
         lost = f"the most is {percent(most.lost)}, at {cycle(most.period)}"
         return [f"No band of detail loses a tenth of its energy; {lost}."]
     said = []
@@ -125,9 +140,10 @@ def caveats(findings: Findings, left_out: str) -> list[str]:
     few = [text for text in findings.texts if text.letters < FEW_LETTERS]
     if few:
         least = min(few, key=lambda text: text.letters)
+        at = f" at {pixels(least)}" if len(few) > 1 else ""
         said.append(
-            f"At {listed([pixels(text) for text in few])} fewer than {FEW_LETTERS} letters were drawn, {least.letters} "
-            f"at {pixels(least)}: their shares are rough."
+            f"At {sizes(few, findings.texts)} fewer than {FEW_LETTERS} letters were drawn, {least.letters}{at}: their "
+            "shares are rough."
         )
     if findings.unchanged and findings.unchanged < images:
         said.append(f"{plural(findings.unchanged, 'image')} came back bit for bit; PSNR is the mean over the others.")
@@ -162,3 +178,15 @@ def pixels(text: TextSize) -> str:
 
 def cycle(period: float) -> str:
     return f"{number(period, 2)}\u00a0px a cycle"
+
+
+def sizes(some: Sequence[TextSize], texts: Sequence[TextSize]) -> str:
+    """Some of all sizes tried, neighbours as a range: `6 px and 12 to 48 px`."""
+    if len(some) == len(texts):
+        return "every size tried"
+    runs = groupby(enumerate(texts.index(text) for text in some), lambda pair: pair[1] - pair[0])
+    return listed([span([texts[place] for _, place in run]) for _, run in runs])
+
+
+def span(texts: Sequence[TextSize]) -> str:
+    return pixels(texts[0]) if len(texts) == 1 else f"{texts[0].letter_pixels} to {pixels(texts[-1])}"

@@ -55,6 +55,23 @@ def test_a_path_cannot_leave_the_store(tmp_path):
         store.read_bytes("/etc/hostname")
 
 
+def test_where_a_folder_cannot_be_is_told_before_anything_is_written(tmp_path):
+    (tmp_path / "file").write_text("kept")
+    (tmp_path / "broken").symlink_to("nowhere")
+
+    Store(tmp_path / "deep" / "down").require_folder("--out")
+    Store(tmp_path).require_folder("--out")
+    for name, nearest in (("file", "file"), ("file/below", "file"), ("broken", "broken")):
+        said = f"^--out={tmp_path}/{name} cannot be a folder: {tmp_path}/{nearest} is none"
+        with pytest.raises(ValueError, match=said):
+            Store(tmp_path / name).require_folder("--out")
+    with pytest.raises(ValueError, match=r"^--out=/proc/out: /proc cannot be written to: "):
+        Store("/proc/out").require_folder("--out")
+
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "broken"}
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 def test_a_store_pickles_as_its_root(tmp_path):
     store = pickle.loads(pickle.dumps(Store(tmp_path)))
 

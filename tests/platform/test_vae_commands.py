@@ -1,18 +1,22 @@
 """`unlatent vae-tax`, with a small autoencoder of random weights."""
 
+import hashlib
 import json
 import re
 import sys
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from tests.browser import new_page
+from tests.platform.test_inception import StandIn
 from unlatent.pipelines.__main__ import run_command
 from unlatent.platform import inception
 from unlatent.platform.autoencoder_training import AutoencoderConfig, new_network
 from unlatent.platform.autoencoders import CONFIG
+from unlatent.platform.inception import NAME
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +64,8 @@ def test_it_leaves_a_report_numbers_and_pictures(vae_tax, vae, photos, tmp_path)
     assert numbers["findings"]["psnr"]["low"] < numbers["findings"]["psnr"]["high"] < 40
     assert {file.name for file in (tmp_path / "out").glob("*.png")} == {"text.png", "detail.png"}
     assert numbers["origin"]["vae_sha256"] in page and numbers["origin"]["images_hash"] in page
-    assert "rFID is left out: the weights of its Inception network are not at hand" in page
+    assert f"Inception needs {NAME}: put it at {tmp_path}/cache/{NAME}, name it by --inception-file" in said
+    assert f"rFID is left out: Inception needs {NAME}: put it at {tmp_path}/cache/{NAME}, name it by" in page
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
 
 
@@ -81,6 +86,40 @@ def test_the_smallest_images_hold_one_letter(vae_tax, vae, photos, tmp_path):
     assert [(text["letter_pixels"], text["letters"]) for text in numbers["findings"]["texts"]] == [(6, 8)]
 
 
+def test_a_download_that_fails_is_what_the_report_says(vae_tax, vae, photos, tmp_path):
+    given = ["--images", photos, "--vae", vae, "--image-size", 16, "--limit", 2, "--download"]
+
+    status, said, _ = vae_tax(*given)
+
+    page = (tmp_path / "vae-tax" / "report.html").read_text()
+    for text in (said, page):
+        assert "rFID is left out: http://127.0.0.1:9/nothing-answers-here cannot be downloaded (" in text
+        assert f"put the file at {tmp_path}/cache/{NAME}, or name it by --inception-file" in text
+    assert status == 0
+
+
+def test_another_file_than_inceptions_is_refused_before_anything_is_measured(vae_tax, vae, photos, tmp_path):
+    cached = tmp_path / "cache" / NAME
+    cached.parent.mkdir()
+    cached.write_bytes(b"cut short")
+    (tmp_path / "other.pt").write_bytes(b"other code")
+
+    for place, given in ((cached, []), (cached, ["--download"]), ("other.pt", ["--inception-file", "other.pt"])):
+        status, said, error = vae_tax("--images", photos, "--vae", vae, "--image-size", 64, *given)
+
+        assert status == 2 and f"{place} is not {NAME}: its sha256 is" in error and error.count("\n") == 1
+        assert not said and not (tmp_path / "vae-tax").exists()
+
+
+def test_inceptions_weights_can_be_named(vae_tax, vae, photos, tmp_path, monkeypatch):
+    torch.jit.script(StandIn()).save(tmp_path / "mine.pt")
+    monkeypatch.setattr(inception, "SHA256", hashlib.sha256((tmp_path / "mine.pt").read_bytes()).hexdigest())
+
+    vae_tax("--images", photos, "--vae", vae, "--image-size", 16, "--inception-file", tmp_path / "mine.pt")
+
+    assert "rFID needs more than 2,048 images, and these are 8" in (tmp_path / "vae-tax" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -89,6 +128,8 @@ def test_the_smallest_images_hold_one_letter(vae_tax, vae, photos, tmp_path):
         (["--image-size", "256"], "none of 9 can be used: 8 smaller than 256 pixels on a side"),
         (["--images", "nowhere"], "nowhere is not a folder"),
         (["--vae", "nowhere/at/all"], "vae=nowhere/at/all is no folder"),
+        (["--out", __file__], f"--out={__file__} cannot be a folder: {__file__} is none"),
+        (["--inception-file", "no.pt"], "--inception-file=no.pt cannot be read: No such file or directory"),
     ],
 )
 def test_what_cannot_work_is_one_line_and_nothing_is_written(vae_tax, vae, photos, tmp_path, arguments, named):

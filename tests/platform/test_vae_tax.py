@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -12,17 +13,18 @@ import torch.nn.functional as F
 from PIL import Image
 
 from unlatent.platform.fidelity import mean_squared_error, peak_signal_to_noise, structural_similarity
-from unlatent.platform.intervals import mean, proportion, ratio
+from unlatent.platform.intervals import Interval, mean, proportion, ratio
 from unlatent.platform.store import Store
 from unlatent.platform.vae_tax.crops import difference, worst_squares
-from unlatent.platform.vae_tax.findings import find
+from unlatent.platform.vae_tax.findings import SURE_LETTERS, TextSize, find
 from unlatent.platform.vae_tax.frequencies import band_edges, energies
 from unlatent.platform.vae_tax.grids import detail_grid, fidelity_grid, text_grid
 from unlatent.platform.vae_tax.image_set import find_images, left_out
 from unlatent.platform.vae_tax.measuring import measure
 from unlatent.platform.vae_tax.plots import pictures
+from unlatent.platform.vae_tax.samples import usual_crops, worst_crops
 from unlatent.platform.vae_tax.signs import add_signs, fitting_sizes, plate_of, with_signs
-from unlatent.platform.vae_tax.verdict import caveats, headline, on_rfid, verdicts
+from unlatent.platform.vae_tax.verdict import caveats, headline, in_short, on_rfid, on_text, verdicts
 
 SIDE, COUNT = 128, 40
 CPU = torch.device("cpu")
@@ -44,6 +46,16 @@ def noisy(images):
     """At most one level away."""
     generator = torch.Generator().manual_seed(0)
     return (images.int() + torch.randint(-1, 2, images.shape, generator=generator)).clamp(0, 255).byte()
+
+
+def coarse(images):
+    """Squares of 32 pixels, each of one colour: of no letter anything is left."""
+    return F.interpolate(F.avg_pool2d(images.float(), 32), scale_factor=32).round().byte()
+
+
+def flat(images):
+    """Everything in the middle of each image is of its mean colour."""
+    return images.float().mean(dim=(2, 3), keepdim=True).round().byte().expand_as(images).contiguous()
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +184,23 @@ def test_the_identity_loses_nothing(found):
     assert all(band.lost.value == 0 and band.afterwards.value == 1 for band in identity.bands)
     assert all(text.autoencoder.value == text.pixels.value for text in identity.texts)
     assert headline(identity) == "This autoencoder gives every image back bit for bit: it loses nothing here."
+    assert "No band of detail loses anything." in verdicts(identity)
+    assert fidelity_grid(identity).rows[0]["autoencoder"] == "infinite"
+
+
+def test_squares_are_shown_where_something_differs_alone(images):
+    def first_alone(some):
+        return torch.cat([255 - some[:1], some[1:]])
+
+    def shown(way):
+        measured = measure(few_of_them, way, None, CPU, untold)
+        return [len(crops(few_of_them, measured, way)) for crops in (worst_crops, usual_crops)]
+
+    few_of_them = find_images(images.root, SIDE, 10, 0, untold)
+
+    assert shown(torch.clone) == [0, 0]
+    assert shown(first_alone) == [1, 0]
+    assert shown(noisy) == [6, 3]
 
 
 def test_one_that_does_well_is_told_so(found):
@@ -179,7 +208,7 @@ def test_one_that_does_well_is_told_so(found):
 
     assert found["noise"].psnr.value > 48
     assert all(text.state == "kept" for text in found["noise"].texts)
-    assert "text of every size tried stays readable" in said
+    assert "capitals of every size tried stay readable" in said
     assert "No band of detail loses a tenth of its energy" in said
     assert "lost" not in said.replace("loses", "")
 
@@ -198,7 +227,122 @@ def test_where_nothing_is_left_text_counts_as_lost(images):
     grey = find(measure(images, lambda some: torch.full_like(some, 90), None, CPU, untold), SIDE, 0, "")
 
     assert {text.state for text in grey.texts} == {"lost"}
-    assert "no text of any size tried can be read any more" in headline(grey)
+    assert "capitals of every size tried can be read no more" in headline(grey)
+
+
+FEW = (2, 3, 5, 8, 12, 20)
+KEPT, HARMED, LOST, UNSURE = (
+    Interval(value, low, high, 20)
+    for value, low, high in ((0.99, 0.96, 1.0), (0.7, 0.6, 0.8), (0.04, 0.02, 0.08), (1.0, 0.9, 1.0))
+)
+
+
+def few(folder, images, way):
+    return find(measure(find_images(Store(folder), SIDE, images, 0, untold), way, None, CPU, untold), SIDE, 0, "")
+
+
+def told(findings):
+    return " ".join([headline(findings), *on_text(findings.texts)])
+
+
+def size(letter_pixels, still, readable=160):
+    """Of 160 letters drawn on 20 images."""
+    pixels, chance = Interval(readable / 160, readable / 160, 1.0, 20), Interval(0.04, 0.02, 0.08, 20)
+    return TextSize(letter_pixels, 160, readable, pixels, still, still, chance)
+
+
+@pytest.mark.parametrize("images", [1, *FEW])
+def test_an_identity_is_said_to_lose_nothing_by_however_few_images(folder, images):
+    identity = few(folder, images, torch.clone)
+
+    assert headline(identity) == "This autoencoder gives every image back bit for bit: it loses nothing here."
+    assert {text.state for text in identity.texts} <= {"kept", "unknown"}
+    assert all(text.still_read == text.readable for text in identity.texts)
+    assert "lost" not in told(identity).lower()
+    assert images == 1 or all(text.state == "kept" for text in identity.texts if text.readable >= SURE_LETTERS)
+
+
+@pytest.mark.parametrize("images", FEW)
+def test_one_that_does_well_is_not_said_to_lose_text_by_few_images(folder, images):
+    noise = few(folder, images, noisy)
+    kept = [text.letter_pixels for text in noise.texts if text.state == "kept"]
+    unsure = [text.letter_pixels for text in noise.texts if text.state == "unknown"]
+
+    assert len(kept) + len(unsure) == len(noise.texts) and bool(kept) == (images >= 12)
+    assert "lost" not in told(noise).lower() and ("stay readable" in told(noise)) == bool(kept)
+    assert ("are too few to tell" in headline(noise)) == ("images would do" in told(noise)) == bool(unsure)
+
+
+@pytest.mark.parametrize("images", FEW)
+def test_one_that_leaves_nothing_is_said_so_by_few_images(folder, images):
+    gone = few(folder, images, coarse)
+
+    assert {text.state for text in gone.texts} <= {"damaged", "lost"}
+    assert "stay readable" not in told(gone) and "too few to tell" not in told(gone) and "in part" not in told(gone)
+    assert ("can be read no more" in told(gone)) == any(text.state == "lost" for text in gone.texts)
+    assert images < 12 or sum(text.state == "lost" for text in gone.texts) >= 3
+
+
+def test_images_that_would_do_are_enough(folder):
+    by_three = told(few(folder, 3, noisy))
+    [needed] = re.findall(r"about (\d+) images would do", by_three)
+
+    enough = few(folder, int(needed) + 3, noisy)  # the widest letters leave room for fewer
+
+    assert {text.state for text in enough.texts} == {"kept"}
+
+
+def test_a_letter_missed_through_pixels_too_is_no_loss(images):
+    identity = measure(images, torch.clone, None, CPU, untold)
+    one_missed = identity.letters - 1
+    same = replace(identity, read_through_pixels=one_missed, read_through_both=one_missed)
+    another = replace(same, read_through_both=one_missed - 1)
+
+    assert {text.state for text in find(same, SIDE, 0, "").texts if text.pixels.value > 0.8} == {"kept"}
+    assert {text.state for text in find(another, SIDE, 0, "").texts if text.pixels.value > 0.8} == {"damaged"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "said"),
+    [
+        ([size(6, KEPT), size(8, KEPT)], "capitals of every size tried stay readable"),
+        (
+            [size(6, KEPT), size(8, KEPT), size(10, UNSURE)],
+            "capitals of 6 to 8 px stay readable, those of 10 px are too few to tell",
+        ),
+        (
+            [size(6, LOST), size(8, HARMED), size(10, UNSURE), size(12, KEPT)],
+            "capitals of 12 px stay readable, those of 8 px are lost in part, those of 6 px can be read no more, "
+            "those of 10 px are too few to tell",
+        ),
+        (
+            [size(6, KEPT), size(8, HARMED), size(10, KEPT)],
+            "capitals of 6 px and 10 px stay readable, those of 8 px are lost in part",
+        ),
+        ([size(6, KEPT, readable=100), size(8, KEPT)], "capitals of 8 px stay readable"),
+        ([size(6, UNSURE), size(8, UNSURE)], "capitals of every size tried are too few to tell"),
+        ([size(6, LOST), size(8, LOST)], "capitals of every size tried can be read no more"),
+        ([size(6, LOST, readable=100)], "of text these images can tell nothing"),
+    ],
+)
+def test_nothing_is_claimed_of_a_size_but_what_is_told_of_it(texts, said):
+    assert in_short(texts).replace("\u00a0", " ") == said
+
+
+def test_what_can_be_read_a_little_is_not_said_to_be_lost():
+    a_little = size(6, Interval(0.08, 0.03, 0.16, 20))
+
+    assert a_little.state == "damaged" and "mostly lost" in in_short([a_little])
+
+
+def test_images_that_come_back_hide_no_loss_of_text(tmp_path):
+    for number in range(12):
+        Image.new("RGB", (SIDE, SIDE), (100, 100, 100)).save(tmp_path / f"{number}.png")
+
+    grey = few(tmp_path, 12, flat)
+
+    assert grey.unchanged == 12
+    assert "bit for bit: but of text drawn on them, capitals of" in headline(grey) and "nothing" not in headline(grey)
 
 
 def test_images_of_one_grey_have_no_detail_to_lose(tmp_path):
@@ -211,6 +355,12 @@ def test_images_of_one_grey_have_no_detail_to_lose(tmp_path):
     assert all(band.is_empty for band in findings.bands) and findings.as_json()["bands"][0]["lost"]["value"] is None
     assert [picture.name for picture, _ in pictures(findings)] == ["text"]
     assert verdicts(findings) and detail_grid(findings).cells
+
+
+def test_a_curve_that_leaves_the_picture_is_said_to(found, folder):
+    [(_, blur), (_, coarser)] = (pictures(each)[1] for each in (found["blur"], few(folder, 2, coarse)))
+
+    assert "outside the picture" not in blur and "What is above 250 % lies outside the picture" in coarser
 
 
 def test_letters_guessed_from_noise_are_about_one_in_26(images):

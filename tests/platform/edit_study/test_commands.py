@@ -62,6 +62,7 @@ def test_it_leaves_a_report_and_rows_that_results_lists(edits, scenes, trained, 
         (["mine", "--pairs", "nowhere"], "nowhere holds no scenes"),
         (["yours", "--pairs", "SCENES"], "'yours' is neither a run nor a checkpoint's path"),
         (["mine", "mine", "--pairs", "SCENES"], "names of their own would do"),
+        (["mine", "--pairs", "SCENES", "--out", __file__], f"--out={__file__} cannot be a folder: {__file__} is none"),
         (["mine", "--pairs", "SCENES", "edits.n_maxx=[3]"], "edits.n_maxx is not a key of the config"),
     ],
 )
