@@ -188,7 +188,7 @@ def killed(checkpoint):
 
 
 def test_a_run_that_was_cut_off_goes_on_and_can_be_loaded_by_its_address(store, make_run):
-    run = make_run()
+    run = make_run("train.trackers=[tensorboard]")
     with pytest.raises(Killed):
         train(run, store, Worker(report=killed))
     row = tables.row(store, "runs", run.run_id)

@@ -18,7 +18,7 @@ from unlatent.platform.tracking.feed import TRACKERS, Feed
 from unlatent.platform.tracking.interval import CURVES
 from unlatent.platform.training import Worker, train
 
-OFTEN = ("train.run=mine", "train.log_images=32", "train.checkpoint_images=64")
+OFTEN = ("train.run=mine", "train.log_images=32", "train.checkpoint_images=64", "train.trackers=[tensorboard]")
 
 TRAIN_AND_DIE = """
 import os, sys, time
@@ -283,7 +283,7 @@ def test_a_rollback_beyond_the_checkpoint_it_goes_back_to_is_shown_once(store, m
 
 
 def test_how_a_run_is_shown_does_not_change_what_it_is(make_run):
-    assert make_run().run_id == make_run("train.trackers=[]").run_id
+    assert make_run("train.trackers=[tensorboard]").run_id == make_run("train.trackers=[]").run_id
 
 
 @pytest.mark.parametrize("wrong", ["train.trackers=[tensorbord]", "train.trackers=[wandb,wandb]"])

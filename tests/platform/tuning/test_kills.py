@@ -34,6 +34,7 @@ overrides:
   - train.log_images=256
   - train.warmup_images=64
   - train.grid_samples=2
+  - train.trackers=[]
   - sampler.steps=2
   - evaluation.samples=100
 """
