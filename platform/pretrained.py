@@ -11,6 +11,8 @@ from torch import nn
 from unlatent.models.config import listed
 from unlatent.platform.torchvision_shim import declare_missing_operators
 
+WITHOUT = {"ViTModel": {"add_pooling_layer": False}}  # a layer that DINO was published without
+
 
 def open_pretrained(setting: str, name: str, kinds: Mapping[str, str], dtype: torch.dtype) -> nn.Module:
     """A network from a folder as `save_pretrained` writes it, or, if there is no such folder, by its name on the hub.
@@ -68,8 +70,9 @@ def load(source: str, here: bool, kinds: Mapping[str, str], dtype: torch.dtype) 
     if config.model_type not in kinds:
         raise ValueError(f"its model_type is {config.model_type}; {listed(kinds)} would do")
     told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit, instead of a report
-    network, loaded = getattr(transformers, kinds[config.model_type]).from_pretrained(
-        source, config=config, dtype=dtype, use_safetensors=True, **told, **safe
+    kind = kinds[config.model_type]
+    network, loaded = getattr(transformers, kind).from_pretrained(
+        source, config=config, dtype=dtype, use_safetensors=True, **told, **safe, **WITHOUT.get(kind, {})
     )
     unfit = sorted({*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])})
     if unfit:  # they are random now
