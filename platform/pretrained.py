@@ -1,6 +1,7 @@
 """Networks that others have trained, from a folder or the hub, by transformers: data to check, never code to run."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -71,10 +72,22 @@ def load(source: str, here: bool, kinds: Mapping[str, str], dtype: torch.dtype) 
         raise ValueError(f"its model_type is {config.model_type}; {listed(kinds)} would do")
     told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit, instead of a report
     kind = kinds[config.model_type]
-    network, loaded = getattr(transformers, kind).from_pretrained(
-        source, config=config, dtype=dtype, use_safetensors=True, **told, **safe, **WITHOUT.get(kind, {})
-    )
+    with without_reports(transformers):
+        network, loaded = getattr(transformers, kind).from_pretrained(
+            source, config=config, dtype=dtype, use_safetensors=True, **told, **safe, **WITHOUT.get(kind, {})
+        )
     unfit = sorted({*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])})
     if unfit:  # they are random now
         raise ValueError(f"of its weights {len(unfit)} are missing or of another shape, such as {unfit[0]}")
     return network
+
+
+@contextlib.contextmanager
+def without_reports(transformers: Any) -> Iterator[None]:
+    """What does not fit is a line of ours: transformers would print a table of it before."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)

@@ -56,7 +56,13 @@ def perceived_columns(answer: Answer) -> list[Column]:
             "Structure", lambda row: number(1000 * row["outcome"].findings.structure_distance.value), note="× 1000"
         ),
     }
-    return [columns[name] for name in answer.first.outcomes[0].perceived]
+    return [columns[name] for name in measures_of(answer)]
+
+
+def measures_of(answer: Answer) -> list[str]:
+    """Of those that need weights of others: what every attempt was measured by."""
+    outcomes = [outcome for group in answer.groups for outcome in group.outcomes]
+    return [name for name in (LPIPS, STRUCTURE) if all(name in outcome.perceived for outcome in outcomes)]
 
 
 def steps(outcome: Outcome) -> str:

@@ -47,7 +47,7 @@ def write_report(store: Store, out: Store, outcomes: Sequence[Outcome], about: s
         "caveats": caveats(found),
         "measured_line": line,
         "pictures": [(picture.svg(), picture.title, caption) for picture, caption in drawn],
-        "perceived_line": " ".join(IN_WORDS[name] for name in found.first.outcomes[0].perceived),
+        "perceived_line": " ".join(IN_WORDS[name] for name in grids.measures_of(found)),
         "grids": {"Free edits": grids.settings_grid(found, FREE), "Masked edits": grids.settings_grid(found, MASKED)},
         "examples": samples.examples(found),
         "pairs": len(outcomes[0].attempt.pairs),
@@ -88,9 +88,9 @@ def origin(found: Answer) -> dict[str, str]:
 
 def weights_in_words(found: Answer) -> dict[str, str]:
     """Of the networks of others that something was measured by."""
-    perceived = found.first.outcomes[-1].perceived
-    titles = {LPIPS: "LPIPS by", STRUCTURE: "Structure by"}
-    return {titles[name]: f"{each.weights}, hash {each.hash[:16]}" for name, each in perceived.items()}
+    perceived, titles = found.first.outcomes[-1].perceived, {LPIPS: "LPIPS by", STRUCTURE: "Structure by"}
+    told = {name: f"{perceived[name].weights}, hash {perceived[name].hash[:16]}" for name in grids.measures_of(found)}
+    return {titles[name]: words for name, words in told.items()}
 
 
 def network_in_words(group: Group) -> str:

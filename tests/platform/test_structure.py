@@ -8,6 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from tests.networks_that_look import write_encoder
 from unlatent.platform.pretrained import import_transformers
@@ -121,6 +122,28 @@ def test_another_kind_of_network_is_refused(make_encoder, tmp_path):
 
     with pytest.raises(ValueError, match="its model_type is bert; vit, dinov2 or dinov2_with_registers would do"):
         open_structure(StructureConfig(encoder=str(folder)))
+
+
+def test_a_layer_that_is_missing_is_one_line_and_no_table(make_encoder, capfd):
+    folder = make_encoder()
+    weights = load_file(folder / "model.safetensors")
+    kept = {name: weight for name, weight in weights.items() if "layer.1.attention" not in name}
+    save_file(kept, folder / "model.safetensors", {"format": "pt"})
+
+    with pytest.raises(ValueError, match="of its weights 8 are missing or of another shape") as refused:
+        open_structure(StructureConfig(encoder=str(folder)))
+
+    assert "\n" not in str(refused.value) and "REPORT" not in "".join(capfd.readouterr())
+
+
+def test_a_pooling_layer_is_left_where_there_is_one(make_encoder):
+    folder, images = make_encoder(), some_images(2, 3, 32, 32)
+    without = encoder_in(folder).similarities(images)
+    weights = load_file(folder / "model.safetensors")
+    pooling = {"pooler.dense.weight": torch.zeros(24, 24), "pooler.dense.bias": torch.zeros(24)}
+    save_file(weights | pooling, folder / "model.safetensors", {"format": "pt"})
+
+    assert torch.equal(encoder_in(folder).similarities(images), without)
 
 
 def test_one_of_grey_images_is_refused(make_encoder):
