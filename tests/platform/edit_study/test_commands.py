@@ -59,6 +59,7 @@ def test_it_leaves_a_report_and_rows_that_results_lists(edits, scenes, trained, 
 
 
 def test_with_weights_at_hand_it_measures_how_edits_look_and_what_became_of_the_structure(edits, scenes, tmp_path):
+    pytest.importorskip("transformers")
     named = [f"edits.lpips.weights={write_lpips(tmp_path / 'lpips')}", "edits.lpips.any_weights=true"]
     named.append(f"edits.structure.encoder={write_encoder(tmp_path / 'dino')}")
 
