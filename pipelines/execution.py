@@ -63,6 +63,7 @@ class Execution:
         self.configs = {name: compose(tuple(self.settings_of(step))) for name, step in steps.items()}
         for step in steps.values():
             self.sweep_of(step)
+            ACTIONS[step.run].require(self.configs[step.name])
 
     @staticmethod
     def overrides_for_sweeps(overrides: tuple[str, ...]) -> list[str]:

@@ -225,6 +225,13 @@ def compare_edits(context: Context) -> Outputs:
     return Outputs(files=files, message=f"report: {store.uri(context.folder)}/report.html")
 
 
+def require_weights(config: Config) -> None:
+    """Raises ValueError where the networks that edits would be measured by cannot be had."""
+    from unlatent.platform.edit_study.perception import require_perceptions
+
+    require_perceptions(config.edits)
+
+
 def files_of(store: Store, checkpoint: str) -> tuple[str, ...]:
     return tuple(f"{checkpoint}/{name}" for name in store.list(checkpoint))
 
@@ -267,6 +274,7 @@ class Action:
     takes: tuple[str, ...] = ()  # values that a step it needs must hand on
     gives: tuple[str, ...] = ()  # values that it hands on
     resources: Callable[[Config], str] = lambda config: "this process"
+    require: Callable[[Config], None] = lambda config: None  # raises ValueError for what it could not work with
     on_ray: bool = False  # its work is done by Ray's workers
     in_torch: bool = False  # its work is done by torch in this process, which has one generator and one set of threads
     passing: bool = False  # leaves nothing that outlives the pipeline, and runs only for a step that will
@@ -323,6 +331,7 @@ ACTIONS = {
     "compare_edits": Action(
         call=compare_edits,
         reads=("edit", "edits", "sampler", "evaluation.weights", "about"),
+        require=require_weights,
         takes=("scenes", "checkpoint"),
         in_torch=True,
     ),

@@ -1,6 +1,7 @@
 """Networks that others have trained, from a folder or the hub, by transformers: data to check, never code to run."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ from torch import nn
 
 from unlatent.models.config import listed
 from unlatent.platform.torchvision_shim import declare_missing_operators
+
+WITHOUT = {"ViTModel": {"add_pooling_layer": False}}  # a layer that DINO was published without
 
 
 def open_pretrained(setting: str, name: str, kinds: Mapping[str, str], dtype: torch.dtype) -> nn.Module:
@@ -73,10 +76,23 @@ def load(source: str, here: bool, kinds: Mapping[str, str], dtype: torch.dtype) 
     if config.model_type not in kinds:
         raise ValueError(f"its model_type is {config.model_type}; {listed(kinds)} would do")
     told = {"output_loading_info": True, "ignore_mismatched_sizes": True}  # what does not fit, instead of a report
-    network, loaded = getattr(transformers, kinds[config.model_type]).from_pretrained(
-        source, config=config, dtype=dtype, use_safetensors=True, **told, **safe
-    )
+    kind = kinds[config.model_type]
+    with without_reports(transformers):
+        network, loaded = getattr(transformers, kind).from_pretrained(
+            source, config=config, dtype=dtype, use_safetensors=True, **told, **safe, **WITHOUT.get(kind, {})
+        )
     unfit = sorted({*loaded["missing_keys"], *(name for name, *_ in loaded["mismatched_keys"])})
     if unfit:  # they are random now
         raise ValueError(f"of its weights {len(unfit)} are missing or of another shape, such as {unfit[0]}")
     return network
+
+
+@contextlib.contextmanager
+def without_reports(transformers: Any) -> Iterator[None]:
+    """What does not fit is a line of ours: transformers would print a table of it before."""
+    before = transformers.logging.get_verbosity()
+    transformers.logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        transformers.logging.set_verbosity(before)

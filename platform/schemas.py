@@ -219,9 +219,15 @@ EDITS: Columns = {
             "background_psnr": "dB, mean over pairs whose background differs at all; null where none does",
             "background_ssim": "mean of the map of SSIM to the source over the true background",
             "legibility": "share of the signs' letters read right, by templates of the known font in the known place",
+            "background_lpips": "mean of the map of LPIPS 0.1 (AlexNet) to the source over the true background; null "
+            "where no weights were named",
+            "structure_distance": "DINO structure distance of whole images to their sources; null where no encoder was "
+            "named",
         }.items()
         for end in ("", "_low", "_high")
     },
+    "background_lpips_by": (TEXT, "hash of the files of AlexNet and the linear heads"),
+    "structure_distance_by": (TEXT, "hash of the encoder's files"),
     "source_legibility": (REAL, "the same share in the sources themselves: the upper bound"),
     "seconds_per_image": (REAL, "of an edit, in the study's batches"),
     "device": (TEXT, ""),

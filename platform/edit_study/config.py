@@ -7,6 +7,8 @@ from itertools import product
 
 from unlatent.models.config import require_at_least
 from unlatent.models.editing import EditConfig
+from unlatent.platform.lpips import LpipsConfig
+from unlatent.platform.structure import StructureConfig
 
 
 @dataclass(kw_only=True)
@@ -18,6 +20,8 @@ class EditStudyConfig:
     target_guidance: list[float] = field(default_factory=lambda: [2.0, 5.0])
     seed: int = 0  # of the edits' noise, of the intervals and of what is pictured
     max_rows: int = 128  # of one network call
+    lpips: LpipsConfig = field(default_factory=LpipsConfig)
+    structure: StructureConfig = field(default_factory=StructureConfig)
 
     def __post_init__(self) -> None:
         for name in ("pairs", "max_rows"):

@@ -1,11 +1,12 @@
 """What came of edits, as numbers with intervals over pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
 
 from unlatent.platform.edit_study.measuring import Measured, succeeded, untouched
+from unlatent.platform.edit_study.perception import LPIPS, STRUCTURE, Perceived
 from unlatent.platform.fidelity import peak_signal_to_noise
 from unlatent.platform.intervals import Interval, mean, proportion
 from unlatent.platform.scenes import EditPair
@@ -22,19 +23,23 @@ class Findings:
     background_psnr: Interval  # dB, mean over pairs; over those whose background differs at all
     background_ssim: Interval
     legibility: Interval  # share of the signs' letters read right
+    background_lpips: Interval | None = None  # to the source; None where it was not measured
+    structure_distance: Interval | None = None  # of whole images to their sources
 
     def columns(self) -> dict[str, float | None]:
         """What is infinite or unknown is null: so the PSNR where nothing differs, and intervals of one pair."""
         found: dict[str, float | None] = {}
         for item in fields(self):
-            interval: Interval = getattr(self, item.name)
-            for end, value in (("", interval.value), ("_low", interval.low), ("_high", interval.high)):
-                found[item.name + end] = value if np.isfinite(value) else None
+            interval: Interval | None = getattr(self, item.name)
+            for name, end in (("", "value"), ("_low", "low"), ("_high", "high")):
+                value = getattr(interval, end) if interval else np.nan
+                found[item.name + name] = value if np.isfinite(value) else None
         return found
 
 
-def find(pairs: Sequence[EditPair], measured: Measured, seed: int) -> Findings:
+def find(pairs: Sequence[EditPair], measured: Measured, perceived: Mapping[str, Perceived], seed: int) -> Findings:
     """`seed` is of the resampling."""
+    looks, layout = (mean(perceived[name].values, seed) if name in perceived else None for name in (LPIPS, STRUCTURE))
     errors, every = measured.background_errors, np.ones(len(measured))
     differing = errors[errors > 0]
     return Findings(
@@ -47,4 +52,6 @@ def find(pairs: Sequence[EditPair], measured: Measured, seed: int) -> Findings:
         else Interval(np.inf, np.inf, np.inf, len(measured)),
         background_ssim=mean(measured.background_similarities, seed),
         legibility=proportion(measured.letters_right, measured.letters, seed),
+        background_lpips=looks,
+        structure_distance=layout,
     )

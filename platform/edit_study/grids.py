@@ -5,6 +5,7 @@ from typing import Any
 
 from unlatent.platform.edit_study.attempts import FREE, RECONSTRUCTED
 from unlatent.platform.edit_study.comparing import Answer
+from unlatent.platform.edit_study.perception import LPIPS, STRUCTURE
 from unlatent.platform.edit_study.study import Outcome
 from unlatent.platform.intervals import Interval
 from unlatent.platform.report.grid import Column, Grid
@@ -39,11 +40,29 @@ def columns(answer: Answer) -> list[Column]:
         ),
         Column("PSNR", lambda row: decibel(row["outcome"].findings.background_psnr), note="dB"),
         Column("SSIM", lambda row: number(row["outcome"].findings.background_ssim.value)),
+        *perceived_columns(answer),
         Column("Letters", lambda row: share(row["outcome"].findings.legibility.value), note="read"),
         Column("Object MSE", lambda row: number(1000 * row["outcome"].findings.object_mse.value), note="× 1000"),
         Column("Untouched", lambda row: share(row["outcome"].findings.untouched.value), note="objects"),
         Column("Time", lambda row: number(row["outcome"].seconds / len(row["outcome"].images)), note="s an image"),
     ]
+
+
+def perceived_columns(answer: Answer) -> list[Column]:
+    """Of the measures whose networks were at hand."""
+    columns = {
+        LPIPS: Column("LPIPS", lambda row: number(row["outcome"].findings.background_lpips.value, 2)),
+        STRUCTURE: Column(
+            "Structure", lambda row: number(1000 * row["outcome"].findings.structure_distance.value), note="× 1000"
+        ),
+    }
+    return [columns[name] for name in measures_of(answer)]
+
+
+def measures_of(answer: Answer) -> list[str]:
+    """Of those that need weights of others: what every attempt was measured by."""
+    outcomes = [outcome for group in answer.groups for outcome in group.outcomes]
+    return [name for name in (LPIPS, STRUCTURE) if all(name in outcome.perceived for outcome in outcomes)]
 
 
 def steps(outcome: Outcome) -> str:

@@ -9,8 +9,9 @@ from unlatent.models import cost
 from unlatent.platform.edit_study import grids, samples
 from unlatent.platform.edit_study.attempts import FREE, MASKED
 from unlatent.platform.edit_study.comparing import Answer, Group, answer
+from unlatent.platform.edit_study.perception import LPIPS, STRUCTURE
 from unlatent.platform.edit_study.plots import pictures
-from unlatent.platform.edit_study.study import Outcome
+from unlatent.platform.edit_study.study import Outcome, perceived_by
 from unlatent.platform.edit_study.verdict import caveats, headline, training_gflops, verdicts
 from unlatent.platform.provenance import now, provenance, release
 from unlatent.platform.report.rendering import render
@@ -18,6 +19,10 @@ from unlatent.platform.report.wording import count, listed, moment, number, plur
 from unlatent.platform.store import Store
 
 PAGE, NUMBERS, GRID = "report.html", "results.json", "edits.png"
+IN_WORDS = {
+    LPIPS: "LPIPS is of the background, too.",
+    STRUCTURE: "Structure is how far the whole image's is from the source's; another shape is another structure.",
+}
 RELEASES = ("torch", "scikit-image", "pillow", "numpy")
 
 
@@ -42,6 +47,7 @@ def write_report(store: Store, out: Store, outcomes: Sequence[Outcome], about: s
         "caveats": caveats(found),
         "measured_line": line,
         "pictures": [(picture.svg(), picture.title, caption) for picture, caption in drawn],
+        "perceived_line": " ".join(IN_WORDS[name] for name in grids.measures_of(found)),
         "grids": {"Free edits": grids.settings_grid(found, FREE), "Masked edits": grids.settings_grid(found, MASKED)},
         "examples": samples.examples(found),
         "pairs": len(outcomes[0].attempt.pairs),
@@ -75,8 +81,16 @@ def origin(found: Answer) -> dict[str, str]:
         **{f"The network {group.through}": network_in_words(group) for group in found.groups},
         "Edits": f"n_min {known['n_min']}, n_avg {known['n_avg']}, source guidance {known['source_guidance']:g}, "
         f"shift {known['shift']:g}, {known['precision']}, on {found.first.outcomes[-1].device}",
+        **weights_in_words(found),
         "Versions": f"Python {provenance()['python_version']}, {', '.join(versions)}",
     }
+
+
+def weights_in_words(found: Answer) -> dict[str, str]:
+    """Of the networks of others that something was measured by."""
+    perceived, titles = found.first.outcomes[-1].perceived, {LPIPS: "LPIPS by", STRUCTURE: "Structure by"}
+    told = {name: f"{perceived[name].weights}, hash {perceived[name].hash[:16]}" for name in grids.measures_of(found)}
+    return {titles[name]: words for name, words in told.items()}
 
 
 def network_in_words(group: Group) -> str:
@@ -98,6 +112,7 @@ def as_json(found: Answer) -> dict[str, Any]:
                 "edit_id": outcome.attempt.id,
                 **outcome.attempt.depends_on,
                 **outcome.findings.columns(),
+                **perceived_by(outcome),
             }
             for group in found.groups
             for outcome in group.outcomes

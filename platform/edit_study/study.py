@@ -5,13 +5,14 @@ and what was measured of them by the same hash in the store, `artifacts/<run_id>
 """
 
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow.dataset as ds
 import torch
 from numpy.typing import NDArray
@@ -33,6 +34,7 @@ from unlatent.platform.edit_study.attempts import (
 from unlatent.platform.edit_study.config import EditStudyConfig, settings_to_try
 from unlatent.platform.edit_study.findings import Findings, find
 from unlatent.platform.edit_study.measuring import Measured, letters_right, measure, succeeded
+from unlatent.platform.edit_study.perception import LPIPS, STRUCTURE, Perceived, Perception, open_perceptions, perceive
 from unlatent.platform.features import pack, unpack
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.scenes import EditPair
@@ -48,6 +50,7 @@ class Outcome:
     measured: Measured
     seconds: float  # of all edits
     device: str
+    perceived: Mapping[str, Perceived] = field(default_factory=dict)  # by the measures' names
 
     @property
     def name(self) -> str:
@@ -59,7 +62,7 @@ class Outcome:
 
     @cached_property
     def findings(self) -> Findings:
-        return find(self.attempt.pairs, self.measured, self.attempt.seed)
+        return find(self.attempt.pairs, self.measured, self.perceived, self.attempt.seed)
 
 
 def run_study(
@@ -81,13 +84,14 @@ def run_study(
         raise ValueError(f"subjects are called {[subject.name for subject in subjects]}; names of their own would do")
     for subject in subjects:
         require_editable(subject.model, pairs)
+    perceptions = open_perceptions(study, subjects[0].model.device) if subjects else []
     attempts = [each for subject in subjects for each in attempts_of(subject, pairs, settings, study, sampler)]
     total = len(attempts) * len(pairs)
 
     outcomes = []
     for number, attempt in enumerate(attempts):
         tell = partial(tell_all, on_images, number * len(pairs), total)
-        outcomes.append(find_or_make(store, attempt, study.max_rows, tell))
+        outcomes.append(find_or_make(store, attempt, perceptions, study.max_rows, tell))
         tell(len(pairs), len(pairs))
     return outcomes
 
@@ -111,17 +115,32 @@ def attempts_of(
         yield attempt(way=way, edit=edit)
 
 
-def find_or_make(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Outcome:
+def find_or_make(
+    store: Store, attempt: Attempt, perceptions: Sequence[Perception], max_rows: int, on_images: OnImages
+) -> Outcome:
     outcome = read_outcome(store, attempt) or make_outcome(store, attempt, max_rows, on_images)
-    name = f"{attempt.subject.model.run_id}.{attempt.id}"
-    if not is_recorded(store, attempt):
-        tables.append(store, "edits", [row_of(outcome)], name)
+    outcome = replace(outcome, perceived=perceive(store, attempt, outcome.images, perceptions))
+    record(store, outcome)
     return outcome
 
 
-def is_recorded(store: Store, attempt: Attempt) -> bool:
-    found = tables.read(store, "edits", ds.field("edit_id") == attempt.id, attempt.subject.model.run_id)
-    return not found.empty
+def record(store: Store, outcome: Outcome) -> None:
+    """Keeps its row of `edits`, in the place of one that knows less, or was told something by other weights.
+
+    What that row knows of measures that are not taken now stays.
+    """
+    attempt, run_id = outcome.attempt, outcome.attempt.subject.model.run_id
+    of_attempt = ds.field("edit_id") == attempt.id
+    found = tables.read(store, "edits", of_attempt, run_id)
+    known = {} if found.empty else {str(name): value for name, value in found.iloc[0].items()}
+    if known and all(known[f"{name}_by"] == each.hash for name, each in outcome.perceived.items()):
+        return
+    row = row_of(outcome)
+    for name, value in known.items():
+        if name.startswith((LPIPS, STRUCTURE)) and row[name] is None and pd.notna(value):
+            row[name] = value
+    tables.remove_rows(store, "edits", run_id, of_attempt)
+    tables.append(store, "edits", [row], f"{run_id}.{attempt.id}")
 
 
 def read_outcome(store: Store, attempt: Attempt) -> Outcome | None:
@@ -156,12 +175,18 @@ def row_of(outcome: Outcome) -> dict[str, Any]:
         "edit_id": attempt.id,
         **attempt.depends_on,
         **outcome.findings.columns(),
+        **perceived_by(outcome),
         "source_legibility": source_legibility(attempt.pairs),
         "seconds_per_image": outcome.seconds / len(attempt.pairs),
         "device": outcome.device,
         **provenance(),
         "measured_at": now(),
     }
+
+
+def perceived_by(outcome: Outcome) -> dict[str, str | None]:
+    """Columns that tell the weights of what was measured by networks of others; null where it was not."""
+    return {f"{name}_by": each.hash if (each := outcome.perceived.get(name)) else None for name in (LPIPS, STRUCTURE)}
 
 
 def source_legibility(pairs: Sequence[EditPair]) -> float:

@@ -1,11 +1,13 @@
 """The pipeline `editing` from nothing to its report, on a network that a CPU trains in seconds."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
 
 from unlatent.models import cost
+from unlatent.pipelines.__main__ import run_command
 from unlatent.pipelines.definition import load_pipeline
 from unlatent.pipelines.runner import run_pipeline
 from unlatent.pipelines.steps import on_latents
@@ -65,6 +67,20 @@ def test_latents_are_trained_for_as_much_computation_as_pixels_were(tmp_path):
 
 def test_before_there_is_an_autoencoder_the_settings_are_the_steps_own():
     assert on_latents(SCENES, {}) == SCENES
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize("override", ["edits.lpips.weights=nowhere", "edits.structure.encoder=nowhere"])
+def test_weights_to_measure_by_that_are_not_there_are_refused_before_any_step(
+    tmp_path, monkeypatch, capsys, command, override
+):
+    monkeypatch.setattr(sys, "argv", ["unlatent", command, "editing", f"store={tmp_path}/store", override])
+
+    status = run_command()
+
+    error = capsys.readouterr().err
+    assert status == 2 and error.count("\n") == 1 and "nowhere" in error and "would do" in error
+    assert not (tmp_path / "store").exists()
 
 
 @pytest.mark.slow

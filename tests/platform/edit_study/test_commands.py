@@ -1,14 +1,17 @@
 """`unlatent edits`, with a network that has been trained for a moment."""
 
+import json
 import sys
 
 import pytest
 
+from tests.networks_that_look import write_encoder, write_lpips
 from tests.platform.conftest import SMALLEST
 from unlatent.pipelines.__main__ import run_command
 from unlatent.platform import tables
 from unlatent.platform.config import compose_config
 from unlatent.platform.datasets import open_dataset
+from unlatent.platform.edit_study.perception import LPIPS, STRUCTURE
 from unlatent.platform.runs import plan_run
 from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
@@ -55,6 +58,18 @@ def test_it_leaves_a_report_and_rows_that_results_lists(edits, scenes, trained, 
     assert "through pixels" in (tmp_path / "edits" / "report.html").read_text()
 
 
+def test_with_weights_at_hand_it_measures_how_edits_look_and_what_became_of_the_structure(edits, scenes, tmp_path):
+    pytest.importorskip("transformers")
+    named = [f"edits.lpips.weights={write_lpips(tmp_path / 'lpips')}", "edits.lpips.any_weights=true"]
+    named.append(f"edits.structure.encoder={write_encoder(tmp_path / 'dino')}")
+
+    status, _, _ = edits("mine", "--pairs", scenes.root, "--out", "out", *named)
+
+    attempts = json.loads((tmp_path / "out" / "results.json").read_text())["attempts"]
+    assert status == 0 and len(attempts) == 2
+    assert all(each[f"{name}_by"] and each[name] is not None for each in attempts for name in (LPIPS, STRUCTURE))
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [
@@ -64,6 +79,8 @@ def test_it_leaves_a_report_and_rows_that_results_lists(edits, scenes, trained, 
         (["mine", "mine", "--pairs", "SCENES"], "names of their own would do"),
         (["mine", "--pairs", "SCENES", "--out", __file__], f"--out={__file__} cannot be a folder: {__file__} is none"),
         (["mine", "--pairs", "SCENES", "edits.n_maxx=[3]"], "edits.n_maxx is not a key of the config"),
+        (["mine", "--pairs", "SCENES", "edits.lpips.weights=no"], "alexnet-owt-7be5be79.pth cannot be read"),
+        (["mine", "--pairs", "SCENES", "edits.structure.encoder=no"], "/no is no folder; one with config.json"),
     ],
 )
 def test_what_cannot_work_is_one_line_and_nothing_is_written(edits, scenes, tmp_path, arguments, named):
