@@ -6,7 +6,7 @@ and what was measured of them by the same hash in the store, `artifacts/<run_id>
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
@@ -33,10 +33,13 @@ from unlatent.platform.edit_study.attempts import (
 from unlatent.platform.edit_study.config import EditStudyConfig, settings_to_try
 from unlatent.platform.edit_study.findings import Findings, find
 from unlatent.platform.edit_study.measuring import Measured, letters_right, measure, succeeded
-from unlatent.platform.features import pack, unpack
+from unlatent.platform.features import Arrays, pack, unpack
+from unlatent.platform.fidelity import similarity_function
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.scenes import EditPair
 from unlatent.platform.store import Store
+
+MEASURES = {item.name for item in fields(Measured)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -74,8 +77,10 @@ def run_study(
     """Edits the first pairs with every model, in every way, and keeps a row of `edits` of each attempt.
 
     The sampler is that of each model's own config unless given. `on_images` is told how many edits are done, of how
-    many. Raises ValueError, before anything is edited, for settings, models and pairs that do not fit together.
+    many. Raises ValueError, before anything is edited, for settings, models and pairs that do not fit together, and
+    where scikit-image is missing, by which they are measured.
     """
+    similarity_function()
     settings, pairs = settings_to_try(edit, study), pairs[: study.pairs]
     if len({subject.name for subject in subjects}) < len(subjects):
         raise ValueError(f"subjects are called {[subject.name for subject in subjects]}; names of their own would do")
@@ -125,28 +130,43 @@ def is_recorded(store: Store, attempt: Attempt) -> bool:
 
 
 def read_outcome(store: Store, attempt: Attempt) -> Outcome | None:
-    """What the same attempt left before."""
-    if not store.exists(attempt.path):
-        return None
-    arrays = unpack(store.read_bytes(attempt.path))
-    images, seconds, device = (arrays.pop(name) for name in ("images", "seconds", "device"))
-    return Outcome(
-        attempt=attempt,
-        images=torch.from_numpy(images),
-        measured=Measured(**arrays),
-        seconds=float(seconds),
-        device=str(device),
-    )
+    """What the same attempt left before, where it was measured."""
+    kept = read_kept(store, attempt)
+    return outcome_of(attempt, kept) if kept.keys() >= MEASURES else None
 
 
 def make_outcome(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Outcome:
+    """Images are kept before they are measured, so that a measure that fails has none of them made again."""
+    kept = read_kept(store, attempt) or keep(store, attempt, edit_pairs(attempt, max_rows, on_images))
+    measured = measure(attempt.pairs, torch.from_numpy(kept["images"]))
+    return outcome_of(attempt, keep(store, attempt, {**kept, **asdict(measured)}))
+
+
+def edit_pairs(attempt: Attempt, max_rows: int, on_images: OnImages) -> Arrays:
     started = time.monotonic()
     images = attempt.carried_out(max_rows, on_images)
     seconds, device = time.monotonic() - started, device_name(attempt.subject.model.device)
-    measured = measure(attempt.pairs, images)
-    told = {"images": images.numpy(), "seconds": np.array(seconds), "device": np.array(device)}
-    store.write_bytes(attempt.path, pack({**asdict(measured), **told}))
-    return Outcome(attempt=attempt, images=images, measured=measured, seconds=seconds, device=device)
+    return {"images": images.numpy(), "seconds": np.array(seconds), "device": np.array(device)}
+
+
+def read_kept(store: Store, attempt: Attempt) -> Arrays:
+    """Images and what was measured of them, as far as the same attempt came before."""
+    return unpack(store.read_bytes(attempt.path)) if store.exists(attempt.path) else {}
+
+
+def keep(store: Store, attempt: Attempt, arrays: Arrays) -> Arrays:
+    store.write_bytes(attempt.path, pack(arrays))
+    return arrays
+
+
+def outcome_of(attempt: Attempt, kept: Arrays) -> Outcome:
+    return Outcome(
+        attempt=attempt,
+        images=torch.from_numpy(kept["images"]),
+        measured=Measured(**{name: kept[name] for name in MEASURES}),
+        seconds=float(kept["seconds"]),
+        device=str(kept["device"]),
+    )
 
 
 def row_of(outcome: Outcome) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Edits of real pairs by a real, if untrained, network."""
 
+import sys
 from dataclasses import replace
 
 import pytest
@@ -133,6 +134,32 @@ def test_nothing_is_edited_twice_and_what_was_cut_off_goes_on(store, subjects, p
     for one, other in zip(first, again, strict=True):
         assert torch.equal(one.images, other.images) and one.findings == other.findings
         assert (one.seconds, one.device) == (other.seconds, other.device)
+
+
+def test_what_fails_in_measuring_goes_on_from_the_images(store, subjects, pairs, edits_made, monkeypatch):
+    def fails(*given):
+        raise ValueError("out of luck")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(studies, "measure", fails)
+        with pytest.raises(ValueError, match="out of luck"):
+            run_study(store, subjects[:1], pairs, EDIT, SMALL)
+    assert edits_made == ["free"]
+
+    run_study(store, subjects[:1], pairs, EDIT, SMALL)
+
+    assert edits_made == ["free", "free", "masked", "masked"] and len(tables.read(store, "edits")) == 4
+
+
+def test_without_scikit_image_nothing_is_edited(store, subjects, pairs, edits_made, monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.metrics", None)  # as where it is not installed
+
+    with pytest.raises(
+        ValueError, match=r"SSIM needs the package scikit-image; pip install 'unlatent\[autoencoders\]'"
+    ):
+        run_study(store, subjects, pairs, EDIT, SMALL)
+
+    assert not edits_made and not store.exists("")
 
 
 @pytest.mark.parametrize(
