@@ -7,7 +7,7 @@ from typing import Any
 
 from unlatent.models import cost
 from unlatent.platform.edit_study import grids, samples
-from unlatent.platform.edit_study.attempts import FREE, MASKED
+from unlatent.platform.edit_study.attempts import DERIVED, FREE, MASKED
 from unlatent.platform.edit_study.comparing import Answer, Group, answer
 from unlatent.platform.edit_study.plots import pictures
 from unlatent.platform.edit_study.study import Outcome
@@ -18,6 +18,7 @@ from unlatent.platform.report.wording import count, listed, moment, number, plur
 from unlatent.platform.store import Store
 
 PAGE, NUMBERS, GRID = "report.html", "results.json", "edits.png"
+TABLES = {FREE: "Free edits", MASKED: "Masked edits", DERIVED: "Edits with a derived mask"}
 RELEASES = ("torch", "scikit-image", "pillow", "numpy")
 
 
@@ -42,7 +43,7 @@ def write_report(store: Store, out: Store, outcomes: Sequence[Outcome], about: s
         "caveats": caveats(found),
         "measured_line": line,
         "pictures": [(picture.svg(), picture.title, caption) for picture, caption in drawn],
-        "grids": {"Free edits": grids.settings_grid(found, FREE), "Masked edits": grids.settings_grid(found, MASKED)},
+        "grids": {TABLES[way]: grids.settings_grid(found, way) for way in found.ways},
         "examples": samples.examples(found),
         "pairs": len(outcomes[0].attempt.pairs),
         "side": outcomes[0].images.shape[-1],
@@ -51,7 +52,7 @@ def write_report(store: Store, out: Store, outcomes: Sequence[Outcome], about: s
         "written": {"at": moment(now()), **provenance()},
     }
     out.write_bytes(PAGE, render("unlatent.platform.edit_study", parts).encode())
-    return grids.in_short(found, (FREE, MASKED))
+    return grids.in_short(found, found.ways)
 
 
 def measured_line(found: Answer) -> str:

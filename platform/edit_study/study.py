@@ -1,4 +1,4 @@
-"""Edits the same pairs with several models, under several settings, free and with a mask, and measures all of it.
+"""Edits the same pairs with several models, under several settings, free and with masks, and measures all of it.
 
 Nothing is edited or measured twice: rows of `edits` are found again by the hash of everything they depend on, images
 and what was measured of them by the same hash in the store, `artifacts/<run_id>/edits/`. So what was cut off goes on.
@@ -6,7 +6,7 @@ and what was measured of them by the same hash in the store, `artifacts/<run_id>
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
@@ -22,8 +22,7 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import tables
 from unlatent.platform.devices import device_name
 from unlatent.platform.edit_study.attempts import (
-    FREE,
-    MASKED,
+    EDITED,
     RECONSTRUCTED,
     Attempt,
     OnImages,
@@ -112,7 +111,7 @@ def attempts_of(
     attempt = partial(Attempt, subject=subject, pairs=pairs, sampler=sampler or subject.model.sampler, seed=study.seed)
     if subject.has_autoencoder:
         yield attempt(way=RECONSTRUCTED, edit=None)
-    for way, edit in product((FREE, MASKED), settings):
+    for way, edit in product(EDITED, settings):
         yield attempt(way=way, edit=edit)
 
 
@@ -137,16 +136,21 @@ def read_outcome(store: Store, attempt: Attempt) -> Outcome | None:
 
 def make_outcome(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Outcome:
     """Images are kept before they are measured, so that a measure that fails has none of them made again."""
-    kept = read_kept(store, attempt) or keep(store, attempt, edit_pairs(attempt, max_rows, on_images))
+    kept = read_kept(store, attempt) or edit_pairs(store, attempt, max_rows, on_images)
     measured = measure(attempt.pairs, torch.from_numpy(kept["images"]))
     return outcome_of(attempt, keep(store, attempt, {**kept, **asdict(measured)}))
 
 
-def edit_pairs(attempt: Attempt, max_rows: int, on_images: OnImages) -> Arrays:
+def edit_pairs(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Arrays:
+    """Keeps the images of every way that come of it."""
     started = time.monotonic()
-    images = attempt.carried_out(max_rows, on_images)
+    found = attempt.carried_out(max_rows, on_images)
     seconds, device = time.monotonic() - started, device_name(attempt.subject.model.device)
-    return {"images": images.numpy(), "seconds": np.array(seconds), "device": np.array(device)}
+    for way, images in found.items():
+        also = replace(attempt, way=way)
+        if not store.exists(also.path):
+            keep(store, also, {"images": images.numpy(), "seconds": np.array(seconds), "device": np.array(device)})
+    return read_kept(store, attempt)
 
 
 def read_kept(store: Store, attempt: Attempt) -> Arrays:
