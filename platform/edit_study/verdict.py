@@ -121,8 +121,9 @@ def on_derived(answer: Answer, group: Group) -> str:
     [kept] = [each for each in in_way(group.outcomes, DERIVED) if each.attempt.edit == free.attempt.edit]
     left = ratio(kept.measured.background_errors, free.measured.background_errors, free.attempt.seed)
     success = f"{percent(kept.findings.success)} succeed instead of {percent(free.findings.success)}"
-    put_back = f"Where all is put back that edits {group.through} hardly changed"
-    return f"{put_back}, {percent(left)} of the background MSE is left, and {success}."
+    had_any = free.findings.background_mse.value > 0
+    error = f"{percent(left)} of the background MSE is left" if had_any else "the background stays what it was"
+    return f"Where all is put back that edits {group.through} hardly changed, {error}, and {success}."
 
 
 def on_reconstruction(answer: Answer, group: Group) -> list[str]:

@@ -100,6 +100,13 @@ def test_what_a_derived_mask_keeps_and_costs_is_said_of_each_and_compared(make_o
     assert [each["way"] for each in as_json(found)["comparisons"]] == ["free", "masked", "derived"]
 
 
+def test_where_free_edits_change_no_background_none_is_said_to_be_left(make_outcomes):
+    alone = answer(make_outcomes("pixels", Made(0.5, 0.0), Made(0.5, 0.0, "masked"), Made(0.4, 0.0, "derived")))
+
+    said = " ".join(map(plain, verdicts(alone)))
+    assert "hardly changed, the background stays what it was, and 40.0 % (" in said and "\u2013 of" not in said
+
+
 def test_what_encode_and_decode_alone_cost_of_it_is_said(better):
     said = " ".join(map(plain, verdicts(better)))
 
