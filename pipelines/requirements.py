@@ -42,11 +42,11 @@ def require_latents(execution: Execution, step: Step) -> None:
     config = execution.configs[step.name]
     require_no_pixels(config)
     side = config.data.image_size // FACTOR
-    [autoencoder] = [execution.configs[need].autoencoder for need in giving(execution, step, "autoencoder")]
-    try:
-        replace(config.model, channels=autoencoder.latent_channels, image_size=side)
-    except ValueError as error:
-        raise ValueError(f"of latents of {side}x{side}, {error}") from None
+    for need in giving(execution, step, "autoencoder"):
+        try:
+            replace(config.model, channels=execution.configs[need].autoencoder.latent_channels, image_size=side)
+        except ValueError as error:
+            raise ValueError(f"of latents of {side}x{side}, {error}") from None
 
 
 def require_edits(execution: Execution, step: Step) -> None:
@@ -57,12 +57,11 @@ def require_edits(execution: Execution, step: Step) -> None:
     """
     config = execution.configs[step.name]
     settings_to_try(config.edit, config.edits)
-    [data] = [execution.configs[need].data for need in giving(execution, step, "scenes")]
-    planned = scene_plan(data)
+    planned = scene_plan(execution.configs[giving(execution, step, "scenes")[0]].data)
     if planned.pairs < 1:
         raise ValueError("data.scenes.pairs=0 leaves nothing to edit; 1 or more would do")
     captions = captions_of_pairs(planned, config.edits.pairs)
-    for need in giving(execution, step, "checkpoint"):
+    for need in giving(execution, step, "training_gflops"):  # of a checkpoint that is chosen, the network is not known
         if not any(execution.pipeline.steps[each].sweep for each in execution.pipeline.steps[need].needs):
             require_short(captions, execution.configs[need].model, need)
     similarity_function()
