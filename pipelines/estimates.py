@@ -3,6 +3,7 @@
 from unlatent.models import cost
 from unlatent.pipelines.definition import Step
 from unlatent.pipelines.execution import Execution
+from unlatent.pipelines.requirements import require_workable
 from unlatent.pipelines.room import room_in_words
 from unlatent.pipelines.work import Work, area, work_of
 from unlatent.platform.display import say
@@ -44,8 +45,9 @@ def seconds(works: list[Work], rates: list[Rate]) -> float | None:
 def measure_rates(execution: Execution) -> None:
     """Times the networks of the steps that train; of a sweep, its first trial's.
 
-    Raises ValueError where the cluster has no place for a worker of one.
+    Raises ValueError for a step that would fail when its turn comes, and where the cluster has no place for a worker.
     """
+    require_workable(execution)
     for step in execution.pipeline.steps.values():
         works = [work for work in work_of(execution, step) if work.kind == "training"]
         for row in measure_on_ray(works[0].config, in_sweep=step.sweep is not None) if works else []:

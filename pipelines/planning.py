@@ -9,6 +9,7 @@ from unlatent.pipelines.deciding import decide
 from unlatent.pipelines.definition import Step
 from unlatent.pipelines.estimates import seconds, waits_for_winner
 from unlatent.pipelines.execution import Execution
+from unlatent.pipelines.requirements import require_workable
 from unlatent.pipelines.room import bytes_in_words, disk_bytes, memory_bytes
 from unlatent.pipelines.steps import ACTIONS
 from unlatent.pipelines.work import Work, work_of
@@ -31,7 +32,11 @@ class Planned:
 
 
 def plan_pipeline(execution: Execution) -> list[Planned]:
-    """Each step, in order."""
+    """Each step, in order.
+
+    Raises ValueError for a step that would fail when its turn comes.
+    """
+    require_workable(execution)
     return [plan_step(execution, execution.pipeline.steps[name]) for name in execution.pipeline.order()]
 
 

@@ -12,6 +12,7 @@ from unlatent.pipelines.definition import Pipeline
 from unlatent.pipelines.driver import only_driver
 from unlatent.pipelines.execution import Execution
 from unlatent.pipelines.outcome import say_outcome
+from unlatent.pipelines.requirements import require_workable
 from unlatent.pipelines.schedule import Schedule
 from unlatent.platform import lost_runs
 from unlatent.platform.datasets import open_dataset
@@ -33,6 +34,7 @@ def run_pipeline(
     """
     execution = Execution(pipeline, tuple(overrides), tuple(forced))
     limit = steps_at_once(pipeline, at_once)
+    require_workable(execution)
     open_all(execution)
     with only_driver(execution.store, pipeline.name):
         for name in attempts.settle(execution.store, pipeline.name):

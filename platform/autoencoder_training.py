@@ -16,7 +16,7 @@ import json
 import math
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from unlatent.platform import checkpoints
 from unlatent.platform.autoencoders import autoencoder_class
 from unlatent.platform.batches import batches
+from unlatent.platform.buckets import Sides
 from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.data_order import mix
 from unlatent.platform.datasets import Dataset
@@ -101,7 +102,8 @@ def train_autoencoder(
     `on_images` is told how many images are seen, of how many. Raises ValueError where diffusers is missing, or for
     images whose sides are no multiples of 8.
     """
-    require_sides(dataset)
+    buckets = dataset.train.buckets
+    require_sides(buckets.sides if buckets else [(dataset.image_size, dataset.image_size)])
     folder = folder_of(config, dataset)
     with store.lock(f"{folder}/.lock"):
         for part in (folder, f"{folder}/checkpoints"):
@@ -113,11 +115,10 @@ def train_autoencoder(
     return f"{folder}/vae"
 
 
-def require_sides(dataset: Dataset) -> None:
-    buckets = dataset.train.buckets
-    for sides in buckets.sides if buckets else [(dataset.image_size, dataset.image_size)]:
-        if any(side % FACTOR for side in sides):
-            height, width = sides
+def require_sides(sides: Sequence[Sides]) -> None:
+    """Raises ValueError for images with sides that latents do not fit."""
+    for height, width in sides:
+        if height % FACTOR or width % FACTOR:
             raise ValueError(
                 f"images of {width}x{height} pixels do not fit an autoencoder that shrinks them by {FACTOR}; "
                 f"data.image_size, and data.bucket_step where there are buckets, should be multiples of {FACTOR}"

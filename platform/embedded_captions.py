@@ -5,7 +5,6 @@ n images   T tokens   E width of the encoder's tokens
 
 import hashlib
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +21,7 @@ from unlatent.models.config import TextConfig
 from unlatent.platform import parquet_shards
 from unlatent.platform.data_order import Indices
 from unlatent.platform.image_split import ImageSplit
-from unlatent.platform.shard_folder import PLAN, begin
+from unlatent.platform.shard_folder import PLAN, begin, read_settings
 from unlatent.platform.shards import ShardPixels, list_shards
 from unlatent.platform.store import Store
 from unlatent.platform.text_encoders import PretrainedEncoder, read_instruction
@@ -49,10 +48,10 @@ class EmbeddedCaptions:
             raise ValueError(
                 f"{said}; `unlatent data embed` does that, or model.text.encoder=bytes reads them as they are"
             )
-        embedded = json.loads(root.read_bytes(PLAN))
+        embedded = read_settings(root) or {}
         for name, wanted in settings_of(self.text).items():
-            if embedded[name] != wanted:
-                raise ValueError(f"{root.root} holds captions embedded with {name}={embedded[name]}, not {wanted}")
+            if embedded.get(name) != wanted:
+                raise ValueError(f"{root.root} holds captions embedded with {name}={embedded.get(name)}, not {wanted}")
 
     def identity(self, split: ImageSplit) -> dict[str, str]:
         return {}  # a shard's are part of its size

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 commands = typer.Typer()
 
+ON_LATENTS = "; of a model on latents, all of it goes through the autoencoder, which changes every pixel a little"
 OfCheckpoint = Annotated[str | None, typer.Option(help="Path in the store, or a run's id; the best unless given")]
 
 
@@ -70,9 +71,13 @@ def edit(
     to: Annotated[str, typer.Option(help="What the image is to show: a class, by name or index, or a text")],
     overrides: Overrides = None,
     source: Annotated[str | None, typer.Option("--from", help="What it shows now, where that is known")] = None,
-    mask: Annotated[Path | None, typer.Option(help="A PNG; only where it is transparent may the image change")] = None,
+    mask: Annotated[
+        Path | None,
+        typer.Option(help=f"A PNG; only where it is transparent may the image change{ON_LATENTS}"),
+    ] = None,
     keep_background: Annotated[
-        bool, typer.Option("--keep-background", help="Find out where the image changed, and keep the rest as it was")
+        bool,
+        typer.Option("--keep-background", help=f"Find where the image changed; keep the rest as it was{ON_LATENTS}"),
     ] = False,
     seed: Annotated[int, typer.Option(min=0, help="Of the noise that the edit uses")] = 0,
     out: Annotated[Path, typer.Option(help="The PNG file to write")] = Path("edited.png"),

@@ -115,16 +115,28 @@ class Edit:
         )
 
     def trajectory(self, model: LoadedModel, seed: int, on_step: OnStep | None) -> Trajectory:
-        generator = torch.Generator().manual_seed(mix(seed, 0, EDITS))
         image = model.space.encode(self.image[None].to(model.device))
+        edited = yield from self.edited(model, image, seed, on_step)
+        return pixels_of(model, kept_background(image, edited) if self.keep_background else edited)
+
+    def edited(self, model: LoadedModel, image: Tensor, seed: int, on_step: OnStep | None) -> Trajectory:
+        """What the image turns into, both as the network models them (1, c, h, w)."""
+        generator = torch.Generator().manual_seed(mix(seed, 0, EDITS))
 
         def fresh_noise() -> Tensor:
             return torch.randn(image.shape, generator=generator).to(model.device)
 
-        edited = yield from editing.edit(image, self.task(model), fresh_noise, on_step)
-        if self.keep_background:
-            edited = kept_outside(changed_region(image, edited), image, edited)
-        return pixels_of(model, edited)
+        return (yield from editing.edit(image, self.task(model), fresh_noise, on_step))
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditTwice(Edit):
+    """The same edit as it is, and with its background kept (2, C, H, W): the network is called for one of them."""
+
+    def trajectory(self, model: LoadedModel, seed: int, on_step: OnStep | None) -> Trajectory:
+        image = model.space.encode(self.image[None].to(model.device))
+        edited = yield from self.edited(model, image, seed, on_step)
+        return torch.stack([pixels_of(model, each) for each in (edited, kept_background(image, edited))])
 
 
 Order = Generation | Edit
@@ -148,6 +160,11 @@ def carry_out(model: LoadedModel, orders: Sequence[Order], max_rows: int) -> lis
             if ended.error:
                 raise ended.error
     return [job.result for job in jobs]
+
+
+def kept_background(image: Tensor, edited: Tensor) -> Tensor:  # (B, c, h, w) twice -> (B, c, h, w)
+    """The edited image, with the image itself wherever it hardly changed."""
+    return kept_outside(changed_region(image, edited), image, edited)
 
 
 def pixels_of(model: LoadedModel, image: Tensor) -> Tensor:  # what the network models (1, c, h, w) -> (C, H, W)

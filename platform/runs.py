@@ -18,7 +18,7 @@ from unlatent.platform.checkpoints import Checkpoint
 from unlatent.platform.conditions import conditions_of
 from unlatent.platform.config import Config, to_yaml
 from unlatent.platform.config_columns import costs, knobs, training_settings
-from unlatent.platform.datasets import Dataset
+from unlatent.platform.datasets import Dataset, buckets_of
 from unlatent.platform.provenance import is_gone, now, process, provenance
 from unlatent.platform.schemas import RUNS, TABLES
 from unlatent.platform.store import Store
@@ -79,13 +79,19 @@ def fitted(config: Config, dataset: Dataset) -> Config:
     """
     model = spaces.fitted(config.model, dataset.channels, dataset.image_size)
     model = replace(model, classes=len(dataset.classes))
-    if model.autoencoder and dataset.train.buckets:
-        raise ValueError("model.autoencoder goes with square images; data.max_aspect_ratio=1 would do")
-    if model.autoencoder and config.train.alignment.active:
-        raise ValueError("train.alignment.teacher looks at pixels, and model.autoencoder leaves none; null would do")
+    if model.autoencoder:
+        require_no_pixels(config)
     conditions_of(model).require_fit(dataset.train)
     config.train.alignment.require_block(model.patch_depth)
     return replace(config, model=model)
+
+
+def require_no_pixels(config: Config) -> None:
+    """Raises ValueError for what cannot be done with latents."""
+    if buckets_of(config.data):
+        raise ValueError("model.autoencoder goes with square images; data.max_aspect_ratio=1 would do")
+    if config.train.alignment.active:
+        raise ValueError("train.alignment.teacher looks at pixels, and model.autoencoder leaves none; null would do")
 
 
 def settings_of(model: PixelTransformerConfig) -> dict[str, Any]:

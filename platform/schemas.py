@@ -191,8 +191,8 @@ EDITS: Columns = {
     "autoencoder_hash": (TEXT, "of its weights, scale and shift"),
     "way": (
         TEXT,
-        "free; masked, where all but the place of the objects is told to stay; reconstructed, by encode and decode of "
-        "the autoencoder alone, with no edit",
+        "free; masked, where all but the place of the objects is told to stay; derived, where all stays that the free "
+        "edit hardly changed; reconstructed, by encode and decode of the autoencoder alone, with no edit",
     ),
     "steps": (WHOLE, "of the grid that an edit goes by; null, as the settings that follow, where nothing is edited"),
     "n_max": (WHOLE, "steps that an edit takes, the last ones"),

@@ -25,16 +25,32 @@ def begin(out: Store, settings: dict[str, Any]) -> None:
 
 def refuse_other_content(out: Store, settings: dict[str, Any]) -> None:
     """Raises ValueError unless a folder is empty, or holds a part of what these settings lead to."""
-    if not out.exists(PLAN):
+    before = read_settings(out)
+    if before is None:
         if held := out.list(""):
             raise ValueError(f"{out.root} is not empty: it holds {held[0]}; a new folder would do")
         return
-    before = json.loads(out.read_bytes(PLAN))
     for name, now in settings.items():
         if before.get(name) != now:
             raise ValueError(
                 f"{out.root} was prepared with {name}={before.get(name)}, not {now}; another folder would do"
             )
+
+
+def read_settings(folder: Store) -> dict[str, Any] | None:
+    """What a folder says that it is to hold; None where it says nothing.
+
+    Raises ValueError where that cannot be read.
+    """
+    if not folder.exists(PLAN):
+        return None
+    try:
+        said = json.loads(folder.read_bytes(PLAN))
+    except ValueError:
+        said = None
+    if not isinstance(said, dict):
+        raise ValueError(f"{folder.root}: {PLAN}, which says what the folder holds, is damaged; another one would do")
+    return said
 
 
 def shard_names(images: int, shard_images: int) -> list[str]:

@@ -18,12 +18,13 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform.data_order import mix
 from unlatent.platform.evaluation import checkpoint_columns, short_hash
 from unlatent.platform.generation import LoadedModel
-from unlatent.platform.orders import Edit, carry_out
+from unlatent.platform.orders import Edit, EditTwice, carry_out
 from unlatent.platform.prompts import Prompt
 from unlatent.platform.scenes import CLASSES, EditPair
 
 PROTOCOL = 1  # changes when the same edits would give other numbers
-FREE, MASKED, RECONSTRUCTED = "free", "masked", "reconstructed"
+FREE, MASKED, DERIVED, RECONSTRUCTED = "free", "masked", "derived", "reconstructed"
+EDITED = (FREE, MASKED, DERIVED)
 STREAM = 2  # of seeds, which no other command draws from
 
 OnImages = Callable[[int, int], None]  # images done so far, of how many
@@ -52,7 +53,7 @@ class Attempt:
 
     subject: Subject
     pairs: Sequence[EditPair]
-    way: str  # free; masked, where all but the place of the objects is told to stay; reconstructed, with no edit
+    way: str  # free; masked, with the place of the objects; derived, with a mask from the edit; reconstructed, unedited
     edit: EditConfig | None  # None where nothing is edited
     sampler: SamplerConfig
     seed: int
@@ -84,21 +85,27 @@ class Attempt:
         """Of what is kept of it in the store."""
         return f"artifacts/{self.subject.model.run_id}/edits/{self.id}.npz"
 
-    def carried_out(self, max_rows: int, on_images: OnImages) -> Tensor:  # uint8 (N, 3, S, S)
-        """The pairs' sources, as their target captions ask for; or through the autoencoder alone."""
+    def carried_out(self, max_rows: int, on_images: OnImages) -> dict[str, Tensor]:  # uint8 (N, 3, S, S) each
+        """The pairs' sources, as their target captions ask for; or through the autoencoder alone.
+
+        By the way: free edits and those with a derived mask are the same, and come of the same calls of the network.
+        """
         if self.edit is None:
-            return self.subject.reconstruct(torch.from_numpy(np.stack([pair.source for pair in self.pairs])))
+            sources = torch.from_numpy(np.stack([pair.source for pair in self.pairs]))
+            return {self.way: self.subject.reconstruct(sources)}
         orders = [self.order(number, self.edit) for number in range(len(self.pairs))]
         together = max(1, max_rows // orders[0].most_rows)
         edited: list[Tensor] = []
         for start in range(0, len(orders), together):
             edited += carry_out(self.subject.model, orders[start : start + together], max_rows)
             on_images(len(edited), len(orders))
-        return torch.stack(edited)
+        images = torch.stack(edited)
+        return {MASKED: images} if self.way == MASKED else dict(zip((FREE, DERIVED), images.unbind(1), strict=True))
 
     def order(self, number: int, edit: EditConfig) -> Edit:
         pair, model = self.pairs[number], self.subject.model
-        return Edit(
+        order = Edit if self.way == MASKED else EditTwice
+        return order(
             image=torch.from_numpy(pair.source.copy()),
             source=prompt_of(model, pair.source_caption, pair.source_label),
             target=prompt_of(model, pair.target_caption, pair.target_label),

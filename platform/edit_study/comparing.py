@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unlatent.platform.edit_study.attempts import FREE, MASKED, RECONSTRUCTED
+from unlatent.platform.edit_study.attempts import EDITED, RECONSTRUCTED
 from unlatent.platform.edit_study.study import Outcome
 from unlatent.platform.generation import LoadedModel
 from unlatent.platform.intervals import Interval, Values, bootstrap, divided, ratio
@@ -180,6 +180,10 @@ class Answer:
     def others(self) -> list[Group]:
         return self.groups[1:]
 
+    @property
+    def ways(self) -> list[str]:
+        return ways_of(self.groups)
+
     def in_comparisons(self, way: str) -> list[Outcome]:
         """The edits that are compared."""
         found = [each for (_, of), each in self.compared.items() if each and of == way]
@@ -193,6 +197,11 @@ class Answer:
         return best(in_way(group.outcomes, way))
 
 
+def ways_of(groups: Sequence[Group]) -> list[str]:
+    """In which every subject's edits were made."""
+    return [way for way in EDITED if all(in_way(group.outcomes, way) for group in groups)]
+
+
 def answer(outcomes: Sequence[Outcome]) -> Answer:
     """By subject, in the order given."""
     names = dict.fromkeys(outcome.name for outcome in outcomes)
@@ -202,6 +211,6 @@ def answer(outcomes: Sequence[Outcome]) -> Answer:
         {
             (other.name, way): compare(groups[0].outcomes, other.outcomes, way)
             for other in groups[1:]
-            for way in (FREE, MASKED)
+            for way in ways_of(groups)
         },
     )

@@ -7,7 +7,7 @@ from typing import Any
 
 from unlatent.models import cost
 from unlatent.platform.edit_study import grids, samples
-from unlatent.platform.edit_study.attempts import FREE, MASKED
+from unlatent.platform.edit_study.attempts import DERIVED, FREE, MASKED
 from unlatent.platform.edit_study.comparing import Answer, Group, answer
 from unlatent.platform.edit_study.perception import LPIPS, STRUCTURE
 from unlatent.platform.edit_study.plots import pictures
@@ -19,6 +19,7 @@ from unlatent.platform.report.wording import count, listed, moment, number, plur
 from unlatent.platform.store import Store
 
 PAGE, NUMBERS, GRID = "report.html", "results.json", "edits.png"
+TABLES = {FREE: "Free edits", MASKED: "Masked edits", DERIVED: "Edits with a derived mask"}
 IN_WORDS = {
     LPIPS: "LPIPS is of the background, too.",
     STRUCTURE: "Structure is how far the whole image's is from the source's; another shape is another structure.",
@@ -48,7 +49,7 @@ def write_report(store: Store, out: Store, outcomes: Sequence[Outcome], about: s
         "measured_line": line,
         "pictures": [(picture.svg(), picture.title, caption) for picture, caption in drawn],
         "perceived_line": " ".join(IN_WORDS[name] for name in grids.measures_of(found)),
-        "grids": {"Free edits": grids.settings_grid(found, FREE), "Masked edits": grids.settings_grid(found, MASKED)},
+        "grids": {TABLES[way]: grids.settings_grid(found, way) for way in found.ways},
         "examples": samples.examples(found),
         "pairs": len(outcomes[0].attempt.pairs),
         "side": outcomes[0].images.shape[-1],
@@ -57,7 +58,7 @@ def write_report(store: Store, out: Store, outcomes: Sequence[Outcome], about: s
         "written": {"at": moment(now()), **provenance()},
     }
     out.write_bytes(PAGE, render("unlatent.platform.edit_study", parts).encode())
-    return grids.in_short(found, (FREE, MASKED))
+    return grids.in_short(found, found.ways)
 
 
 def measured_line(found: Answer) -> str:

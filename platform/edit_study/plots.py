@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from unlatent.models.editing import EditConfig
-from unlatent.platform.edit_study.attempts import FREE, MASKED
+from unlatent.platform.edit_study.attempts import DERIVED, FREE, MASKED
 from unlatent.platform.edit_study.comparing import Answer, Group, in_way, reconstruction
 from unlatent.platform.edit_study.study import Outcome
 from unlatent.platform.report.colours import SERIES, Colours
@@ -19,7 +19,7 @@ from unlatent.platform.report.scales import tick
 
 SHAPES = "osD^v"
 DASHES = ("-", (0, (4, 2)), (0, (1, 2)), (0, (4, 2, 1, 2)))  # of lines, by guidance
-TITLES = {FREE: "Free", MASKED: "With a mask"}
+TITLES = {FREE: "Free", MASKED: "With a mask", DERIVED: "With a derived mask"}
 SMALLEST_SHARE = 0.3  # of the smallest error, where those of exactly 0 are drawn
 TICKS = (1, 2, 5)  # in each decade
 
@@ -29,7 +29,10 @@ FREE_CAPTION = (
 )
 ALONE_CAPTION = " Dotted: the background MSE of encode and decode alone."
 LEVEL_CAPTION = " Rings and the thin line: what is compared, and the success that both reach."
-MASKED_CAPTION = "The same edits, told the place of the objects. At 0 the background is bit for bit what it was."
+MASKED_CAPTIONS = {
+    MASKED: "The same edits, told the place of the objects. At 0 the background is bit for bit what it was.",
+    DERIVED: "The free edits, with all put back that they hardly changed.",
+}
 
 
 def pictures(answer: Answer) -> list[tuple[Picture, str]]:
@@ -40,9 +43,10 @@ def pictures(answer: Answer) -> list[tuple[Picture, str]]:
     if any(answer.compared.values()):
         free += LEVEL_CAPTION
     found = [(picture(answer, FREE), free)]
-    masked = [outcome for group in answer.groups for outcome in in_way(group.outcomes, MASKED)]
-    if any(outcome.findings.background_mse.value for outcome in masked):  # else all lie at 0
-        found.append((picture(answer, MASKED), MASKED_CAPTION))
+    for way, caption in MASKED_CAPTIONS.items():
+        masked = [outcome for group in answer.groups for outcome in in_way(group.outcomes, way)]
+        if any(outcome.findings.background_mse.value for outcome in masked):  # else all lie at 0
+            found.append((picture(answer, way), caption))
     return found
 
 

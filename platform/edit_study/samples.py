@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from unlatent.platform.edit_study.attempts import FREE, MASKED
+from unlatent.platform.edit_study.attempts import DERIVED, FREE, MASKED
 from unlatent.platform.edit_study.comparing import Answer, reconstruction
 from unlatent.platform.edit_study.study import Outcome
 from unlatent.platform.generation import image_grid, to_image, to_png
@@ -25,6 +25,7 @@ SHOWN = 6  # pairs
 AMPLIFIED = 4  # times, of differences that are shown
 NOT_COUNTED = 56  # grey level of the place of the objects in differences
 AROUND = 2  # pixels around a sign's plate
+TOLD = {FREE: "", MASKED: ", masked", DERIVED: ", derived mask"}
 GRID_PIXELS = 160  # about as wide as an image is in the PNG
 HEADER_PIXELS, FONT_PIXELS, LETTER_PIXELS = 44, 12, 7  # of its columns' names, in two lines
 
@@ -56,10 +57,10 @@ def chosen_pairs(answer: Answer) -> list[int]:
 
 
 def columns_of(answer: Answer) -> list[tuple[str, Outcome]]:
-    """The edits that are compared, free and with a mask, and what encode and decode alone make of a source."""
+    """The edits that are compared, free and with masks, and what encode and decode alone make of a source."""
     found = []
-    for way, told in ((FREE, ""), (MASKED, ", masked")):
-        found += [(f"{group.through}{told}", answer.shown(group, way)) for group in answer.groups]
+    for way in answer.ways:
+        found += [(f"{group.through}{TOLD[way]}", answer.shown(group, way)) for group in answer.groups]
     for group in answer.groups:
         if alone := reconstruction(group.outcomes):
             found.append((f"{group.through}, no edit", alone))

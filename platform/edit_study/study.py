@@ -1,4 +1,4 @@
-"""Edits the same pairs with several models, under several settings, free and with a mask, and measures all of it.
+"""Edits the same pairs with several models, under several settings, free and with masks, and measures all of it.
 
 Nothing is edited or measured twice: rows of `edits` are found again by the hash of everything they depend on, images
 and what was measured of them by the same hash in the store, `artifacts/<run_id>/edits/`. So what was cut off goes on.
@@ -6,7 +6,7 @@ and what was measured of them by the same hash in the store, `artifacts/<run_id>
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, partial
 from itertools import product
 from typing import Any
@@ -23,8 +23,7 @@ from unlatent.models.samplers import SamplerConfig
 from unlatent.platform import tables
 from unlatent.platform.devices import device_name
 from unlatent.platform.edit_study.attempts import (
-    FREE,
-    MASKED,
+    EDITED,
     RECONSTRUCTED,
     Attempt,
     OnImages,
@@ -35,10 +34,13 @@ from unlatent.platform.edit_study.config import EditStudyConfig, settings_to_try
 from unlatent.platform.edit_study.findings import Findings, find
 from unlatent.platform.edit_study.measuring import Measured, letters_right, measure, succeeded
 from unlatent.platform.edit_study.perception import LPIPS, STRUCTURE, Perceived, Perception, open_perceptions, perceive
-from unlatent.platform.features import pack, unpack
+from unlatent.platform.features import Arrays, pack, unpack
+from unlatent.platform.fidelity import similarity_function
 from unlatent.platform.provenance import now, provenance
 from unlatent.platform.scenes import EditPair
 from unlatent.platform.store import Store
+
+MEASURES = {item.name for item in fields(Measured)}
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -77,8 +79,10 @@ def run_study(
     """Edits the first pairs with every model, in every way, and keeps a row of `edits` of each attempt.
 
     The sampler is that of each model's own config unless given. `on_images` is told how many edits are done, of how
-    many. Raises ValueError, before anything is edited, for settings, models and pairs that do not fit together.
+    many. Raises ValueError, before anything is edited, for settings, models and pairs that do not fit together, and
+    where scikit-image is missing, by which they are measured.
     """
+    similarity_function()
     settings, pairs = settings_to_try(edit, study), pairs[: study.pairs]
     if len({subject.name for subject in subjects}) < len(subjects):
         raise ValueError(f"subjects are called {[subject.name for subject in subjects]}; names of their own would do")
@@ -111,7 +115,7 @@ def attempts_of(
     attempt = partial(Attempt, subject=subject, pairs=pairs, sampler=sampler or subject.model.sampler, seed=study.seed)
     if subject.has_autoencoder:
         yield attempt(way=RECONSTRUCTED, edit=None)
-    for way, edit in product((FREE, MASKED), settings):
+    for way, edit in product(EDITED, settings):
         yield attempt(way=way, edit=edit)
 
 
@@ -144,28 +148,48 @@ def record(store: Store, outcome: Outcome) -> None:
 
 
 def read_outcome(store: Store, attempt: Attempt) -> Outcome | None:
-    """What the same attempt left before."""
-    if not store.exists(attempt.path):
-        return None
-    arrays = unpack(store.read_bytes(attempt.path))
-    images, seconds, device = (arrays.pop(name) for name in ("images", "seconds", "device"))
-    return Outcome(
-        attempt=attempt,
-        images=torch.from_numpy(images),
-        measured=Measured(**arrays),
-        seconds=float(seconds),
-        device=str(device),
-    )
+    """What the same attempt left before, where it was measured."""
+    kept = read_kept(store, attempt)
+    return outcome_of(attempt, kept) if kept.keys() >= MEASURES else None
 
 
 def make_outcome(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Outcome:
+    """Images are kept before they are measured, so that a measure that fails has none of them made again."""
+    kept = read_kept(store, attempt) or edit_pairs(store, attempt, max_rows, on_images)
+    measured = measure(attempt.pairs, torch.from_numpy(kept["images"]))
+    return outcome_of(attempt, keep(store, attempt, {**kept, **asdict(measured)}))
+
+
+def edit_pairs(store: Store, attempt: Attempt, max_rows: int, on_images: OnImages) -> Arrays:
+    """Keeps the images of every way that come of it."""
     started = time.monotonic()
-    images = attempt.carried_out(max_rows, on_images)
+    found = attempt.carried_out(max_rows, on_images)
     seconds, device = time.monotonic() - started, device_name(attempt.subject.model.device)
-    measured = measure(attempt.pairs, images)
-    told = {"images": images.numpy(), "seconds": np.array(seconds), "device": np.array(device)}
-    store.write_bytes(attempt.path, pack({**asdict(measured), **told}))
-    return Outcome(attempt=attempt, images=images, measured=measured, seconds=seconds, device=device)
+    for way, images in found.items():
+        also = replace(attempt, way=way)
+        if not store.exists(also.path):
+            keep(store, also, {"images": images.numpy(), "seconds": np.array(seconds), "device": np.array(device)})
+    return read_kept(store, attempt)
+
+
+def read_kept(store: Store, attempt: Attempt) -> Arrays:
+    """Images and what was measured of them, as far as the same attempt came before."""
+    return unpack(store.read_bytes(attempt.path)) if store.exists(attempt.path) else {}
+
+
+def keep(store: Store, attempt: Attempt, arrays: Arrays) -> Arrays:
+    store.write_bytes(attempt.path, pack(arrays))
+    return arrays
+
+
+def outcome_of(attempt: Attempt, kept: Arrays) -> Outcome:
+    return Outcome(
+        attempt=attempt,
+        images=torch.from_numpy(kept["images"]),
+        measured=Measured(**{name: kept[name] for name in MEASURES}),
+        seconds=float(kept["seconds"]),
+        device=str(kept["device"]),
+    )
 
 
 def row_of(outcome: Outcome) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from unlatent.models import cost
-from unlatent.platform.edit_study.attempts import FREE, MASKED
+from unlatent.platform.edit_study.attempts import DERIVED, FREE, MASKED
 from unlatent.platform.edit_study.comparing import (
     CHANCE,
     Answer,
@@ -16,12 +16,13 @@ from unlatent.platform.edit_study.comparing import (
     share_of_reconstruction,
 )
 from unlatent.platform.edit_study.study import Outcome, source_legibility
-from unlatent.platform.intervals import Interval
+from unlatent.platform.intervals import Interval, ratio
 from unlatent.platform.report.wording import between, listed, number, percent, plural, share
 from unlatent.platform.scenes import CLASSES
 
 FEW_PAIRS = 30  # below, bootstrap intervals are too narrow themselves
 ENOUGH_PAIRS = 100
+WITH = {MASKED: "With the place of the objects as a mask", DERIVED: "With a mask derived from each edit"}
 EQUAL = 1.1  # times as much computation, up to which two trainings count as equal
 
 
@@ -45,7 +46,7 @@ def on_background(answer: Answer, second: Group, way: str) -> str:
         said = f"There is no edit success that both reach: at most {rates}, {guessed}; background MSE is {errors} there"
     else:
         said = f"{ratio_in_words(found, first, second)}, at an edit success of at least {share(found.level)}"
-    return f"{said}." if way == FREE else f"With the place of the objects as a mask, {said[0].lower()}{said[1:]}."
+    return f"{said}." if way == FREE else f"{WITH[way]}, {said[0].lower()}{said[1:]}."
 
 
 def most_often(group: Group, way: str) -> str:
@@ -80,7 +81,9 @@ def verdicts(answer: Answer) -> list[str]:
     """The rest of the answer, a sentence or two for each measure."""
     said = [on_background(answer, other, FREE) for other in answer.others[1:]]
     for other in answer.others:
-        said += [*on_choice(answer, other), on_background(answer, other, MASKED)]
+        said += [*on_choice(answer, other), *(on_background(answer, other, way) for way in WITH if way in answer.ways)]
+    if DERIVED in answer.ways:
+        said += [on_derived(answer, group) for group in answer.groups]
     for group in answer.groups:
         said += on_reconstruction(answer, group)
     if any(found for (_, way), found in answer.compared.items() if way == FREE):  # else the headline tells it
@@ -110,6 +113,17 @@ def mixture_in_words(mixture: Mixture) -> str:
         f"{share(part, 0)} of pairs by {setting(outcome)}, which succeeds in {percent(outcome.findings.success)}"
         for outcome, part in mixture.shares.items()
     )
+
+
+def on_derived(answer: Answer, group: Group) -> str:
+    """What an edit loses, and what it keeps, where all that it hardly changed is put back."""
+    free = answer.shown(group, FREE)
+    [kept] = [each for each in in_way(group.outcomes, DERIVED) if each.attempt.edit == free.attempt.edit]
+    left = ratio(kept.measured.background_errors, free.measured.background_errors, free.attempt.seed)
+    success = f"{percent(kept.findings.success)} succeed instead of {percent(free.findings.success)}"
+    had_any = free.findings.background_mse.value > 0
+    error = f"{percent(left)} of the background MSE is left" if had_any else "the background stays what it was"
+    return f"Where all is put back that edits {group.through} hardly changed, {error}, and {success}."
 
 
 def on_reconstruction(answer: Answer, group: Group) -> list[str]:
@@ -158,7 +172,10 @@ def caveats(answer: Answer) -> list[str]:
             "them to choose from. What a ratio lies between allows for it: each resample of the pairs chooses anew."
         )
         said += on_compute(answer.groups)
-    said.append("With a mask, an edit is told where the objects are, as by a user's brush: the scenes know.")
+    said.append(
+        "With the objects' place as a mask, an edit is told where they are, as by a user's brush: the scenes know. A "
+        "derived mask is told nothing: it is where the edit itself changed much."
+    )
     return said
 
 

@@ -4,7 +4,6 @@ Their signs' texts, and their parts of photographs, are in no image to train on.
 """
 
 import io
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ import pyarrow as pa
 from PIL import Image, ImageFilter
 
 from unlatent.platform import parquet
-from unlatent.platform.image_decoding import open_upright, to_pixels
+from unlatent.platform.image_decoding import BROKEN, open_upright, to_pixels
 from unlatent.platform.lettering import Colour, Line
 from unlatent.platform.scenes.images import (
     ATTRIBUTES,
@@ -26,9 +25,9 @@ from unlatent.platform.scenes.images import (
     sign_columns,
 )
 from unlatent.platform.scenes.painting import Mask, Pixels, paint
-from unlatent.platform.scenes.plan import SOURCE, ScenePlan, Shard, drawing_packages
+from unlatent.platform.scenes.plan import ScenePlan, Shard, drawing_packages, read_plan
 from unlatent.platform.scenes.scene import Scene, pair_at
-from unlatent.platform.shard_folder import IMAGE, PLAN
+from unlatent.platform.shard_folder import IMAGE
 from unlatent.platform.store import Store
 
 MARGIN = 2  # pixels around either object that count as neither object nor background
@@ -73,13 +72,10 @@ class EditPair:
 def read_pairs(store: Store) -> Iterator[EditPair]:
     """The pairs of a folder that `unlatent data scenes` has written, in order; some are in memory at once.
 
-    Raises ValueError for a folder that holds none, or not all of them yet, and, as they are read, for one whose scenes
-    are not those that their plan makes here.
+    Raises ValueError for a folder that holds none, or not all of them yet, and, as they are read, for damaged files and
+    for scenes that are not those that their plan makes here.
     """
-    settings = json.loads(store.read_bytes(PLAN)) if store.exists(PLAN) else {}
-    if settings.get("source") != SOURCE:
-        raise ValueError(f"{store.root} holds no scenes; `unlatent data scenes` writes some")
-    planned = ScenePlan(**settings)
+    planned = read_plan(store)
     shards = list(planned.shards("pairs"))
     if not shards:
         raise ValueError(f"{store.root} was written without pairs; another folder, with --pairs, would do")
@@ -91,15 +87,43 @@ def read_pairs(store: Store) -> Iterator[EditPair]:
 
 def pairs_of(store: Store, planned: ScenePlan, shard: Shard) -> Iterator[EditPair]:
     """A shard's, each with its scene, which no file holds: it follows from the plan."""
-    rows = parquet.parse(store.read_bytes(shard.path)).to_pylist()
-    for index, row in zip(shard.indices, rows, strict=True):
+    for index, row in zip(shard.indices, rows_of(store, shard), strict=True):
         scene, _, _ = pair_at(planned.seed, index, planned.image_size)
         if (row["source_caption"], tuple(row["sign_box"])) != (scene.caption, scene.sign.plate):
             raise ValueError(
                 f"{store.root}: pair {index} is another scene than {drawing_packages()} makes of it; it was drawn by "
                 f"{planned.drawn_by}, which would do"
             )
-        yield pair_of(row, scene)
+        try:
+            pair = pair_of(row, scene)
+        except BROKEN:
+            raise ValueError(damaged(store, shard, f"an image of pair {index} cannot be read")) from None
+        yield pair
+
+
+def rows_of(store: Store, shard: Shard) -> list[dict[str, Any]]:
+    """Raises ValueError for a shard that is not as it was written."""
+    try:
+        table = parquet.parse(store.read_bytes(shard.path))
+    except (OSError, ValueError):  # what Arrow raises
+        raise ValueError(damaged(store, shard, "it is cut off, or no Parquet")) from None
+    if odd := [item.name for item in PAIRS if item not in list(table.schema) or table[item.name].null_count]:
+        raise ValueError(
+            damaged(store, shard, f"of its columns, {', '.join(odd)} is missing, or not as it was written")
+        )
+    if len(table) != len(shard.indices):
+        raise ValueError(damaged(store, shard, f"it has {len(table)} pairs, not {len(shard.indices)}"))
+    return table.to_pylist()
+
+
+def damaged(store: Store, shard: Shard, how: str) -> str:
+    return f"{store.root}: {shard.path} is damaged: {how}; without it, the command that drew the scenes draws it again"
+
+
+def captions_of_pairs(planned: ScenePlan, count: int) -> list[str]:
+    """Of sources and targets of the first so many pairs, which need not be drawn yet."""
+    pairs = (pair_at(planned.seed, index, planned.image_size) for index in range(min(count, planned.pairs)))
+    return [scene.caption for source, target, _ in pairs for scene in (source, target)]
 
 
 def pair_of(row: dict[str, Any], scene: Scene) -> EditPair:

@@ -3,13 +3,15 @@
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
 
 import numpy as np
 import PIL
 
 from unlatent.platform.scenes.scene import CLASSES, require_image_size
-from unlatent.platform.shard_folder import shard_names
+from unlatent.platform.shard_folder import PLAN, read_settings, shard_names
+from unlatent.platform.store import Store
 
 SOURCE = "generated scenes"
 FORMAT_VERSION = 1
@@ -55,3 +57,25 @@ class ScenePlan:
         for number, name in enumerate(shard_names(count, size)):
             first = number * size
             yield Shard(split, f"{split}/{name}", range(first, min(first + size, count)))
+
+
+def read_plan(folder: Store) -> ScenePlan:
+    """Raises ValueError for a folder that no scenes were written into, or whose plan is damaged."""
+    said = read_settings(folder) or {}
+    if said.get("source") != SOURCE:
+        raise ValueError(f"{folder.root} holds no scenes; `unlatent data scenes` writes some")
+    if odd := odd_settings(said):
+        raise ValueError(
+            f"{folder.root}: {PLAN} is not as `unlatent data scenes` writes it ({odd}); another folder would do"
+        )
+    try:
+        return ScenePlan(**said)
+    except ValueError as error:
+        raise ValueError(f"{folder.root}: {PLAN}: {error}") from None
+
+
+def odd_settings(said: dict[str, Any]) -> str:
+    """Names of those that are missing, not a plan's, or of another kind than a plan's."""
+    kinds = {item.name: item.type for item in fields(ScenePlan)}
+    kept = {name for name, kind in kinds.items() if type(said.get(name)) is kind}
+    return ", ".join(sorted(said.keys() ^ kept | kinds.keys() ^ kept))

@@ -22,6 +22,7 @@ from unlatent.platform.serving.errors import Refusal, shown
 from unlatent.platform.serving.model_card import ModelCard
 from unlatent.platform.serving.uploads import read_image, read_mask
 
+ON_LATENTS = "; of a model on latents, all of it goes through the autoencoder, which changes every pixel a little"
 MAX_SEED = 2**63 - 1
 EASY_SEEDS = 2**32  # a seed of our own choice is short enough to read out, and exact in JavaScript
 
@@ -100,14 +101,18 @@ class EditRequest(ImageRequest):
     """A form, whose values are texts, an empty one being left out; the image and the mask are files."""
 
     image: UploadFile = Field(description="png, jpeg or webp, of a size that the model makes")
-    mask: UploadFile | None = Field(None, description="png; only where it is transparent may the image change")
+    mask: UploadFile | None = Field(
+        None, description=f"png; only where it is transparent may the image change{ON_LATENTS}"
+    )
     source_prompt: str | None = Field(None, max_length=1000, description="what the image shows, if known")
     n_max: int | None = Field(None, ge=0, description="steps from the end that edit: fewer keep more of the image")
     n_min: int | None = Field(None, ge=0, description="last steps that draw freely")
     n_avg: int | None = Field(None, ge=1, le=8, description="noises that a step averages over")
     source_guidance: float | None = Field(None, ge=0, le=100, description="of the source; 1 is none")
     target_guidance: float | None = Field(None, ge=0, le=100, description="of the prompt; 1 is none")
-    keep_background: bool = Field(False, description="find out where the image changed, and keep the rest as it was")
+    keep_background: bool = Field(
+        False, description=f"find where the image changed; keep the rest as it was{ON_LATENTS}"
+    )
 
 
 def generation_of(request: GenerationRequest, card: ModelCard, config: ServeConfig) -> Generation:

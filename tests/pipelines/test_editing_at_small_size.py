@@ -98,8 +98,8 @@ def test_it_trains_both_networks_edits_by_both_and_reports_once(tmp_path):
     assert latents["training_gflops"] == pytest.approx(pixels["training_gflops"], rel=0.1)
     edits = tables.read(store, "edits")
     assert sorted(zip(edits["space"], edits["way"], strict=True)) == [
-        *[("latents", way) for way in ("free", "free", "masked", "masked", "reconstructed")],
-        *[("pixels", way) for way in ("free", "free", "masked", "masked")],
+        *[("latents", way) for way in (*["derived"] * 2, *["free"] * 2, *["masked"] * 2, "reconstructed")],
+        *[("pixels", way) for way in (*["derived"] * 2, *["free"] * 2, *["masked"] * 2)],
     ]
     masked = edits[(edits["space"] == "pixels") & (edits["way"] == "masked")]
     assert (masked["background_mse"] == 0).all()

@@ -15,6 +15,7 @@ import pytest
 from unlatent.pipelines.__main__ import run_command
 from unlatent.platform import lost_runs, tables
 from unlatent.platform.provenance import now
+from unlatent.platform.serving.requests import EditRequest
 from unlatent.platform.store import Store
 from unlatent.platform.training import Worker, train
 
@@ -77,6 +78,16 @@ def test_every_command_has_help_with_an_example(unlatent):
     for command in [*commands, "run", "plan", "config"]:
         assert command in listed
         assert f"unlatent {command} " in unlatent(command, "--help").stdout or command == "serve"
+
+
+def test_help_promises_nothing_of_a_mask_that_latents_do_not_keep(unlatent):
+    said = " ".join(unlatent("edit", "--help").stdout.replace("│", " ").split())
+
+    described = [
+        str(item.description) for name, item in EditRequest.model_fields.items() if name in ("mask", "keep_background")
+    ]
+    assert len(described) == 2 and said.count("of a model on latents, all of it goes through the autoencoder") == 2
+    assert all("of a model on latents, all of it goes through the autoencoder" in each for each in described)
 
 
 def test_config_prints_what_a_command_would_use(unlatent, tmp_path):

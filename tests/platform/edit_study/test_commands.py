@@ -49,12 +49,12 @@ def test_it_leaves_a_report_and_rows_that_results_lists(edits, scenes, trained, 
     page = (tmp_path / "out" / "report.html").read_text()
     assert status == 0 and "report: out/report.html" in said and "2 pairs of" in said
     assert "through mine/000000000256" in page and "through mine/000000000128" in page
-    assert len(tables.read(trained, "edits")) == 4
+    assert len(tables.read(trained, "edits")) == 6
     monkeypatch.setattr(sys, "argv", ["unlatent", "results", "edits", f"store={trained.root}"])
     assert run_command() == 0 and "background_mse" in capsys.readouterr().out
 
     edits("mine", "--pairs", scenes.root)
-    assert len(tables.read(trained, "edits")) == 4  # found again
+    assert len(tables.read(trained, "edits")) == 6  # found again
     assert "through pixels" in (tmp_path / "edits" / "report.html").read_text()
 
 

@@ -17,12 +17,21 @@ from unlatent.platform.edit_study.plots import pictures
 from unlatent.platform.edit_study.samples import AMPLIFIED, NOT_COUNTED, background_difference, chosen_pairs, examples
 from unlatent.platform.store import Store
 
-PIXELS = [Made(0.5, 0.001, n_max=1), Made(0.9, 0.004), Made(0.5, 0.0, "masked", n_max=1), Made(0.9, 0.0, "masked")]
+PIXELS = [
+    Made(0.5, 0.001, n_max=1),
+    Made(0.9, 0.004),
+    Made(0.5, 0.0, "masked", n_max=1),
+    Made(0.9, 0.0, "masked"),
+    Made(0.4, 0.0005, "derived", n_max=1),
+    Made(0.7, 0.001, "derived"),
+]
 LATENTS = [
     Made(0.4, 0.01, n_max=1),
     Made(0.7, 0.02),
     Made(0.4, 0.008, "masked", n_max=1),
     Made(0.7, 0.009, "masked"),
+    Made(0.3, 0.009, "derived", n_max=1),
+    Made(0.6, 0.015, "derived"),
     Made(0, 0.007, "reconstructed"),
 ]
 
@@ -43,11 +52,18 @@ def test_the_page_needs_no_other_file_and_has_every_part(report):
 
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert page.index('class="headline"') < page.index("The scenes are made up") < page.index("<svg")
-    assert page.count('<figure class="example">') == 6 and page.count("<svg") == 2
-    for part in ("Every setting", "Free edits", "Masked edits", "true target", "chosen at random by the seed"):
+    assert page.count('<figure class="example">') == 6 and page.count("<svg") == 3
+    for part in (
+        "Every setting",
+        "Free edits",
+        "Masked edits",
+        "Edits with a derived mask",
+        "true target",
+        "chosen at random by the seed",
+    ):
         assert part in page
     assert {file.name for file in report.parent.iterdir()} == {
-        "report.html", "results.json", "edits.png", "edits-free.png", "edits-masked.png",
+        "report.html", "results.json", "edits.png", "edits-free.png", "edits-masked.png", "edits-derived.png",
     }  # fmt: skip
     assert json.loads((report.parent / "results.json").read_text())["comparisons"]
 
@@ -55,7 +71,7 @@ def test_the_page_needs_no_other_file_and_has_every_part(report):
 def test_pairs_are_shown_whatever_became_of_them_the_same_for_the_same_seed(outcomes):
     found = answer(outcomes)
 
-    assert chosen_pairs(found) == chosen_pairs(answer(outcomes[:4])) and len(set(chosen_pairs(found))) == 6
+    assert chosen_pairs(found) == chosen_pairs(answer(outcomes[:6])) and len(set(chosen_pairs(found))) == 6
     shown = examples(found)
     assert [example.number for example in shown] == chosen_pairs(found)
     assert [each.name for each in shown[0].images] == [
@@ -65,6 +81,8 @@ def test_pairs_are_shown_whatever_became_of_them_the_same_for_the_same_seed(outc
         "through latents with rather a long name",
         "through pixels, masked",
         "through latents with rather a long name, masked",
+        "through pixels, derived mask",
+        "through latents with rather a long name, derived mask",
         "through latents with rather a long name, no edit",
     ]
 
@@ -89,7 +107,7 @@ def test_differences_are_of_the_background_four_times_over(pairs):
 
 
 def test_an_error_of_nothing_has_a_place_on_the_axis(outcomes):
-    free, masked = (picture for picture, _ in pictures(answer(outcomes)))
+    free, masked, _ = (picture for picture, _ in pictures(answer(outcomes)))
 
     assert ">0<" in masked.svg() and ">0.01<" in free.svg()
     assert Image.open(io.BytesIO(masked.png("small print"))).width > 1000
@@ -99,8 +117,8 @@ def test_of_one_model_and_few_pairs_there_is_a_report_too(make_outcomes, tmp_pat
     rows = write_report(Store(tmp_path), Store(tmp_path / "out"), make_outcomes("pixels", *PIXELS))
 
     page = (tmp_path / "out" / "report.html").read_text()
-    assert len(rows) == 2 and "Edits through pixels succeed in" in page
-    assert page.count("<svg") == 1  # masked, all errors are 0
+    assert len(rows) == 3 and "Edits through pixels succeed in" in page
+    assert page.count("<svg") == 2  # masked, all errors are 0
 
 
 def test_without_outcomes_there_is_nothing_to_report(tmp_path):

@@ -1,10 +1,12 @@
 import json
 import math
+import re
 
 import pytest
 
 from tests.platform.edit_study.conftest import Made
 from unlatent.platform.edit_study import verdict
+from unlatent.platform.edit_study.attempts import EDITED
 from unlatent.platform.edit_study.comparing import answer
 from unlatent.platform.edit_study.grids import in_short, settings_grid
 from unlatent.platform.edit_study.page import as_json
@@ -80,6 +82,29 @@ def test_with_a_mask_what_stays_bit_for_bit_is_said(better, make_outcomes):
         "an MSE of 0.0150 through latents"
     ) in said
     assert "through pixels and through latents alike" in " ".join(verdicts(both))
+
+
+def test_what_a_derived_mask_keeps_and_costs_is_said_of_each_and_compared(make_outcomes):
+    pixels, latents = [*BETTER, Made(0.8, 0.0008, "derived")], [*WORSE, Made(0.5, 0.016, "derived")]
+    found = answer_of(make_outcomes, pixels, latents)
+
+    said = " ".join(map(plain, verdicts(found)))
+    assert (
+        "With a mask derived from each edit, background MSE through pixels is 0.050 (0.050 to 0.050) of that through "
+        "latents, at an edit success of at least 50.0 %."
+    ) in said
+    for through, left, rates in (("pixels", "40.0", (80, 90)), ("latents", "80.0", (50, 60))):
+        assert f"put back that edits through {through} hardly changed, {left} % (" in said
+        assert re.search(rf"is left, and {rates[0]}\.0 % \([^)]*\) succeed instead of {rates[1]}\.0 %", said)
+    assert [row["edits"] for row in in_short(found, found.ways)] == [way for way in EDITED for _ in range(2)]
+    assert [each["way"] for each in as_json(found)["comparisons"]] == ["free", "masked", "derived"]
+
+
+def test_where_free_edits_change_no_background_none_is_said_to_be_left(make_outcomes):
+    alone = answer(make_outcomes("pixels", Made(0.5, 0.0), Made(0.5, 0.0, "masked"), Made(0.4, 0.0, "derived")))
+
+    said = " ".join(map(plain, verdicts(alone)))
+    assert "hardly changed, the background stays what it was, and 40.0 % (" in said and "\u2013 of" not in said
 
 
 def test_what_encode_and_decode_alone_cost_of_it_is_said(better):

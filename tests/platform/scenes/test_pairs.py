@@ -1,11 +1,15 @@
+import io
 import json
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from unlatent.platform.legibility import read
-from unlatent.platform.scenes import CLASSES, ScenePlan, read_pairs, write_scenes
+from unlatent.platform.scenes import CLASSES, ScenePlan, captions_of_pairs, read_pairs, write_scenes
 from unlatent.platform.scenes.pairs import MARGIN, widened
+from unlatent.platform.scenes.plan import read_plan
 from unlatent.platform.scenes.signs import is_held_out
 from unlatent.platform.store import Store
 
@@ -88,3 +92,108 @@ def test_a_folder_without_all_of_its_pairs_is_refused(tmp_path, store):
     cut.delete("pairs/00001-of-00002.parquet")
     with pytest.raises(ValueError, match=r"lacks pairs/00001-of-00002\.parquet; the command that began it goes on"):
         read_pairs(cut)
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory) -> dict[str, bytes]:
+    """The two files that pairs are read from."""
+    folder = written(tmp_path_factory.mktemp("plain") / "out", pairs=3)
+    return {path: folder.read_bytes(path) for path in ("prepared.json", "pairs/00000-of-00001.parquet")}
+
+
+def with_settings(content: bytes, **changes) -> bytes:
+    said = json.loads(content) | changes
+    return json.dumps({name: value for name, value in said.items() if value is not None}).encode()
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (
+            lambda content: content[:20],
+            r"prepared\.json, which says what the folder holds, is damaged; another one would",
+        ),
+        (lambda content: b"[1]", r"prepared\.json, which says what the folder holds, is damaged"),
+        (
+            lambda content: with_settings(content, images=None, pairs=None),
+            r"writes it \(images, pairs\); another folder",
+        ),
+        (
+            lambda content: with_settings(content, seed="1"),
+            r"prepared\.json is not as `unlatent data scenes` .* \(seed\)",
+        ),
+        (lambda content: with_settings(content, mood="calm"), r"prepared\.json is not as .* \(mood\)"),
+        (
+            lambda content: with_settings(content, image_size=63),
+            r"prepared\.json: image_size=63 is not a multiple of 16",
+        ),
+    ],
+)
+def test_a_damaged_plan_is_one_line_that_names_it(store, plain, damage, named):
+    for path, content in plain.items():
+        store.write_bytes(path, content)
+    store.write_bytes("prepared.json", damage(plain["prepared.json"]))
+
+    with pytest.raises(ValueError, match=named) as refused:
+        read_pairs(store)
+
+    assert store.root in str(refused.value) and "\n" not in str(refused.value)
+
+
+def rewritten(content: bytes, change) -> bytes:
+    """A shard with other rows."""
+    table = pq.read_table(io.BytesIO(content))
+    rows = table.to_pylist()
+    change(rows)
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, pa.schema([item for item in table.schema if item.name in rows[0]])), sink)
+    return sink.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("damage", "named"),
+    [
+        (lambda content: content[: len(content) // 2], "it is cut off, or no Parquet"),
+        (lambda content: rewritten(content, lambda rows: rows.pop()), "it has 2 pairs, not 3"),
+        (
+            lambda content: rewritten(content, lambda rows: [row.pop("sign_mask") for row in rows]),
+            "of its columns, sign_mask is missing, or not as it was written",
+        ),
+        (
+            lambda content: rewritten(content, lambda rows: rows[1].update(sign_box=None)),
+            "of its columns, sign_box is missing, or not as it was written",
+        ),
+        (
+            lambda content: rewritten(content, lambda rows: rows[1].update(source_object_mask=b"no picture")),
+            "an image of pair 1 cannot be read",
+        ),
+    ],
+)
+def test_a_damaged_shard_is_one_line_and_is_drawn_again_without_it(store, plain, damage, named):
+    path = "pairs/00000-of-00001.parquet"
+    store.write_bytes("prepared.json", plain["prepared.json"])
+    store.write_bytes(path, damage(plain[path]))
+
+    with pytest.raises(
+        ValueError, match=f"{path} is damaged: {named}; without it, the command .* draws it again"
+    ) as said:
+        list(read_pairs(store))
+
+    assert store.root in str(said.value) and "\n" not in str(said.value)
+    store.delete(path)
+    write_scenes(read_plan(store), store, 1)
+    assert store.read_bytes(path) == plain[path]
+
+
+def test_a_folder_whose_plan_is_damaged_is_not_drawn_into(store, plain):
+    store.write_bytes("prepared.json", b"{")
+
+    with pytest.raises(ValueError, match=r"prepared\.json, which says what the folder holds, is damaged"):
+        write_scenes(ScenePlan(images=30, pairs=3, image_size=64), store, 1)
+
+
+def test_captions_are_known_before_pairs_are_drawn(pairs):
+    planned = ScenePlan(images=30, pairs=24, image_size=64)
+
+    drawn = [caption for pair in pairs for caption in (pair.source_caption, pair.target_caption)]
+    assert captions_of_pairs(planned, 100) == drawn and captions_of_pairs(planned, 2) == drawn[:4]
