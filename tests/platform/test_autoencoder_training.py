@@ -20,6 +20,7 @@ from unlatent.platform.autoencoder_training import (
 )
 from unlatent.platform.autoencoders import WEIGHTS, open_autoencoder
 from unlatent.platform.datasets import DataConfig, Dataset, open_dataset
+from unlatent.platform.pretrained import prepare_import
 from unlatent.platform.store import Store
 
 CPU = torch.device("cpu")
@@ -52,6 +53,7 @@ def test_it_learns_to_give_images_back(dataset, store):
 
 
 def test_it_is_a_folder_that_diffusers_reads_with_what_made_it_beside(dataset, store):
+    prepare_import()
     from diffusers import AutoencoderKL
 
     config = AutoencoderConfig(**SMALL, total_images=16, latent_channels=6)

@@ -66,7 +66,7 @@ def test_with_weights_at_hand_it_measures_how_edits_look_and_what_became_of_the_
     status, _, _ = edits("mine", "--pairs", scenes.root, "--out", "out", *named)
 
     attempts = json.loads((tmp_path / "out" / "results.json").read_text())["attempts"]
-    assert status == 0 and len(attempts) == 2
+    assert status == 0 and len(attempts) == 3
     assert all(each[f"{name}_by"] and each[name] is not None for each in attempts for name in (LPIPS, STRUCTURE))
 
 

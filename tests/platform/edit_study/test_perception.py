@@ -147,7 +147,7 @@ def test_weights_that_are_named_later_measure_what_was_edited_before(
     last = tables.read(store, "edits")
 
     assert first["background_lpips"].notna().all() and first["structure_distance"].isna().all()
-    assert both[COLUMNS].notna().all(axis=None) and len(both) == len(last) == 2
+    assert both[COLUMNS].notna().all(axis=None) and len(both) == len(last) == 3
     both, last = (table.set_index("edit_id").sort_index() for table in (both, last))
     assert (both["structure_distance"] == last["structure_distance"]).all()
     assert (both["background_lpips_by"] != last["background_lpips_by"]).all()
