@@ -69,8 +69,13 @@ class Population:
         self.results.recall()
         at_rung = {each.run_id: each.value for each in self.results.heard if each.spent == self.until}
         for member in self.members:
-            if member.run_id in at_rung or self.results.status(member) == "failed":
+            if self.has_come(member, member.run_id in at_rung):
                 self.take(member, at_rung.get(member.run_id))
+
+    def has_come(self, member: Trial, is_measured: bool) -> bool:
+        """Whether a member is not to be run on to the next rung. At the last one, its process has to say so itself."""
+        status = self.results.status(member)
+        return status == "failed" or (is_measured and (self.left > 0 or status == "succeeded"))
 
     def waiting(self) -> list[Trial]:
         """The members that are still to come to the next rung."""

@@ -157,6 +157,24 @@ def test_a_population_that_was_cut_off_is_the_one_that_it_would_have_become(plan
         assert [t.knobs for t in recalled.waiting()] == [t.knobs for t in generations[number + 1]]
 
 
+def test_a_member_that_was_measured_at_the_end_and_died_before_it_said_so_is_run_again(plan, record):
+    sweep, rungs = plan(PBT, *IMAGES), [[5.0, 9.0, 4.0, 3.0, 6.0, 8.0, 1.0, 2.0], [3, 1, 4, 1.5, 5, 9, 2, 6]]
+    population = Population(sweep)
+    for number, values in enumerate(rungs, start=1):
+        for trial, value in zip(population.waiting(), values, strict=True):
+            record(sweep, trial, "paused", {200 * number: value})
+        come(population, values)
+    *ended, cut = population.members
+    for trial in ended:
+        record(sweep, trial, "succeeded", {600: 1.0})
+    record(sweep, cut, "running", {600: 2.0})
+
+    recalled = Population(again := plan(PBT, *IMAGES))
+    recalled.recall(Results(again), retry_failed=False)
+
+    assert [trial.run_id for trial in recalled.waiting()] == [cut.run_id]
+
+
 def test_what_failed_is_tried_again_when_asked_where_nothing_has_taken_its_place(plan, record):
     sweep = plan(PBT, *IMAGES)
     for trial in Population(sweep).waiting():
