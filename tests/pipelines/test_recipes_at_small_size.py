@@ -38,7 +38,7 @@ SMALL = [
 ]
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def ray_ends():
     yield
     cluster.disconnect()

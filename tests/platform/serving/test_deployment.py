@@ -48,16 +48,24 @@ CHECKPOINT = "checkpoints/digits/000000001024"
 
 
 @pytest.mark.slow
-def test_a_checkpoint_is_served_until_it_is_stopped(ray_cluster, store, model, free_port):
+def test_a_checkpoint_is_served_until_it_is_stopped_and_refuses_endless_heads(ray_cluster, store, model, free_port):
     url = deployment.start(ServeConfig(port=free_port), store, CHECKPOINT)
     [listed] = httpx.get(f"{url}/v1/models").json()["data"]
     answer = httpx.post(f"{url}/v1/images/generations", json={"prompt": "3", "seed": 5, "output_format": "webp"})
+    refused = answer_to_a_head_without_end(free_port)
     deployment.stop()
 
+    assert b" 4" in refused.split(b"\r\n")[0]
     assert listed["checkpoint_hash"] == checkpoints.find(store, CHECKPOINT).hash
     assert (pixels_of(answer) == generate(model, [3], [5], model.sampler)[0].permute(1, 2, 0).numpy()).all()
     with pytest.raises(httpx.ConnectError):
         httpx.get(f"{url}/health")
+
+
+def answer_to_a_head_without_end(port: int) -> bytes:
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as endless:
+        endless.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n" + (b"X-Filler: " + b"x" * 1000 + b"\r\n") * 20)
+        return endless.recv(1000)
 
 
 @pytest.fixture

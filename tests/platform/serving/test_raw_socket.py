@@ -97,18 +97,3 @@ def test_a_client_that_resets_in_the_middle_frees_its_rows(serve):
         leaving.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # closes with a reset
 
     assert_unharmed(client)
-
-
-def test_a_head_without_end_is_cut_off(client):
-    with connect(client) as endless:
-        endless.sendall(b"GET / HTTP/1.1\r\nHost: here\r\n")
-        refused = b""
-        try:
-            for _ in range(200):
-                endless.sendall(b"X-Filler: " + b"x" * 1000 + b"\r\n")
-            refused = answer(endless)
-        except OSError:  # it has closed the connection
-            refused = b"HTTP/1.1 431"
-
-    assert b" 4" in refused.split(b"\r\n")[0]
-    assert_unharmed(client)
