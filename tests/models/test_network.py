@@ -73,7 +73,7 @@ def test_the_network_is_one_graph_for_training_and_one_for_sampling(config, make
 
 @pytest.mark.slow
 def test_a_compiled_network_has_a_graph_for_each_size_of_images_up_to_a_limit(make_config, make_network, monkeypatch):
-    monkeypatch.setattr("unlatent.models.network.sparing", "aot_eager")
+    monkeypatch.setattr("unlatent.models.network.sparing", "eager")
     monkeypatch.setattr("unlatent.models.network.MOST_SIZES", 2)
     torch.compiler.reset()
     network = make_network(make_config())

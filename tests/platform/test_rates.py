@@ -1,11 +1,16 @@
 import pytest
 
 from unlatent.models import cost
-from unlatent.platform import tables
+from unlatent.platform import rates, tables
 from unlatent.platform.cluster import disconnect
 from unlatent.platform.provenance import now
 from unlatent.platform.rates import Rate, best_rate, known_rates, measure, measure_on_ray
 from unlatent.platform.training import Worker, train
+
+
+@pytest.fixture(autouse=True)
+def measured_briefly(monkeypatch):
+    monkeypatch.setattr(rates, "MEASURED_FOR_S", 0.2)
 
 
 def rate(config, **differing) -> Rate:
@@ -39,12 +44,14 @@ def test_a_run_leaves_the_rate_of_one_worker(store, make_run):
 
 def test_what_was_measured_on_purpose_comes_before_what_runs_left(store, make_run):
     run = make_run("train.run=one")
-    rows = measure(run.config)
-    tables.append(store, "rates", rows)
+    measured = measure(run.config)
+    tables.append(store, "rates", measured)
     train(run, store, Worker())
 
     assert [each.work for each in known_rates(store)].count("training") == 2
-    assert best_rate(known_rates(store), "training", run.config, on_gpu=False).gflops_per_s == rows[0]["gflops_per_s"]
+    assert (
+        best_rate(known_rates(store), "training", run.config, on_gpu=False).gflops_per_s == measured[0]["gflops_per_s"]
+    )
 
 
 def test_the_networks_own_rate_counts_before_that_of_another(make_config):
