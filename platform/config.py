@@ -62,7 +62,7 @@ class Config:
 
     def __post_init__(self) -> None:
         self.store = Store(self.store).root  # absolute at once: Ray's workers have another working folder
-        self._require_files()
+        self._settle_files()
         if self.model.autoencoder:
             self.model = replace(self.model, autoencoder=absolute(self.model.autoencoder))
         elif self.model.image_size != self.data.image_size:
@@ -83,7 +83,7 @@ class Config:
         for workers in self.cluster.worker_counts:
             self._require_shares(workers)
 
-    def _require_files(self) -> None:
+    def _settle_files(self) -> None:
         """Reads what is named by its file, and names folders in full."""
         self.model = replace(self.model, text=settled(self.model.text))
         if self.train.alignment.teacher:
